@@ -1,0 +1,146 @@
+"""Building blocks of the video autoencoder. Pictures and features are [B, C, F, H, W]."""
+
+from math import prod
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange, reduce, repeat
+from torch import Tensor, nn
+
+from ltx2.model.video_vae.config import PaddingMode, Stride
+
+PIXEL_NORM_EPS = 1e-8
+
+
+def pixel_norm(x: Tensor) -> Tensor:
+    """Features scaled to unit mean square over the channels of each voxel."""
+    return x * torch.rsqrt(x.square().mean(dim=1, keepdim=True) + PIXEL_NORM_EPS)
+
+
+def fold_patches(video: Tensor, size: int) -> Tensor:
+    """Pixels folded into channels; the column inside a patch varies slower than the row."""
+    return rearrange(video, "b c f (h q) (w r) -> b (c r q) f h w", q=size, r=size)
+
+
+def unfold_patches(features: Tensor, size: int) -> Tensor:
+    """Inverse of `fold_patches`."""
+    return rearrange(features, "b (c r q) f h w -> b c f (h q) (w r)", q=size, r=size)
+
+
+def fold_stride(x: Tensor, stride: Stride) -> Tensor:
+    """Space and time moved into channels, channel slowest: [B, C·∏s, F/st, H/sh, W/sw]."""
+    t, h, w = stride
+    return rearrange(x, "b c (f t) (y h) (x w) -> b (c t h w) f y x", t=t, h=h, w=w)
+
+
+def unfold_stride(x: Tensor, stride: Stride) -> Tensor:
+    """Inverse of `fold_stride`."""
+    t, h, w = stride
+    return rearrange(x, "b (c t h w) f y x -> b c (f t) (y h) (x w)", t=t, h=h, w=w)
+
+
+class Conv3d(nn.Module):
+    """3x3x3 convolution that keeps the size; time is padded by repeating end frames.
+
+    Args:
+        causal: pad only the past, so that a frame never depends on later ones.
+        padding: how height and width are padded.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, *, causal: bool, padding: PaddingMode
+    ) -> None:
+        super().__init__()
+        self.frames_before = 2 if causal else 1
+        self.reflect = padding == "reflect"
+        spatial = 0 if self.reflect else 1
+        self.conv = nn.Conv3d(in_channels, out_channels, 3, padding=(0, spatial, spatial))
+
+    def forward(self, x: Tensor) -> Tensor:
+        first = x[:, :, :1].expand(-1, -1, self.frames_before, -1, -1)
+        last = x[:, :, -1:].expand(-1, -1, 2 - self.frames_before, -1, -1)
+        x = torch.cat([first, x, last], dim=2)
+        if self.reflect:
+            x = F.pad(x, (1, 1, 1, 1, 0, 0), mode="reflect")
+        return self.conv(x)
+
+
+class ResidualBlock(nn.Module):
+    """Two normalised convolutions beside an identity path.
+
+    With `conditioned`, each normalisation is followed by a scale and shift that a noise
+    level chooses (rows of the table: shift, scale, shift, scale).
+    """
+
+    def __init__(
+        self, channels: int, *, causal: bool, padding: PaddingMode, conditioned: bool = False
+    ) -> None:
+        super().__init__()
+        self.conv1 = Conv3d(channels, channels, causal=causal, padding=padding)
+        self.conv2 = Conv3d(channels, channels, causal=causal, padding=padding)
+        if conditioned:
+            self.scale_shift_table = nn.Parameter(torch.zeros(4, channels))
+
+    def forward(self, x: Tensor, embedding: Tensor | None = None) -> Tensor:
+        """Features of the same shape; `embedding` is [B, 4·C] when conditioned."""
+        if embedding is None:
+            h = self.conv1(F.silu(pixel_norm(x)))
+            return x + self.conv2(F.silu(pixel_norm(h)))
+        rows = self.scale_shift_table + embedding.unflatten(1, (4, -1))  # [B, 4, C]
+        shift1, scale1, shift2, scale2 = rows[..., None, None, None].unbind(dim=1)
+        h = self.conv1(F.silu(pixel_norm(x) * (1 + scale1) + shift1))
+        return x + self.conv2(F.silu(pixel_norm(h) * (1 + scale2) + shift2))
+
+
+class Downsample(nn.Module):
+    """Resolution divided by `stride`, channels changed to `out_channels`.
+
+    The main path folds the result of a convolution; the skip path folds the input and
+    averages neighbouring channels. A copy of the first frame goes in front of both when
+    time is halved, so that the first frame keeps a latent frame of its own.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, *, stride: Stride, padding: PaddingMode
+    ) -> None:
+        super().__init__()
+        self.stride = stride
+        self.group = in_channels * prod(stride) // out_channels
+        self.conv = Conv3d(in_channels, out_channels // prod(stride), causal=True, padding=padding)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.stride[0] == 2:
+            x = torch.cat([x[:, :, :1], x], dim=2)
+        skip = fold_stride(x, self.stride)
+        skip = reduce(skip, "b (c g) f h w -> b c f h w", "mean", g=self.group)
+        return fold_stride(self.conv(x), self.stride) + skip
+
+
+class Upsample(nn.Module):
+    """Resolution multiplied by `stride`, channels divided by `reduction`.
+
+    With `residual` the unfolded input, its channels repeated, is added. The first frame that
+    an unfolding of time invents is dropped.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        stride: Stride,
+        reduction: int,
+        residual: bool,
+        padding: PaddingMode,
+    ) -> None:
+        super().__init__()
+        self.stride = stride
+        self.repeats = prod(stride) // reduction if residual else 0
+        out_channels = channels * prod(stride) // reduction
+        self.conv = Conv3d(channels, out_channels, causal=False, padding=padding)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = unfold_stride(self.conv(x), self.stride)
+        if self.repeats:
+            skip = unfold_stride(x, self.stride)
+            out = out + repeat(skip, "b c f h w -> b (n c) f h w", n=self.repeats)
+        return out[:, :, 1:] if self.stride[0] == 2 else out

@@ -1,0 +1,148 @@
+"""The video autoencoder: pictures to normalised latents and back."""
+
+from itertools import product
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from ltx2.model.video_vae.config import VideoVAEConfig
+from ltx2.model.video_vae.decoder import Decoder
+from ltx2.model.video_vae.encoder import Encoder
+from ltx2.model.video_vae.tiling import (
+    TileSize,
+    plan_tiles,
+    spatial_mask,
+    temporal_mask,
+)
+
+DECODE_NOISE_SCALE = 0.025
+DECODE_TIMESTEP = 0.05
+
+
+class LatentStatistics(nn.Module):
+    """Per-channel mean and spread of the raw latents; the last three entries are unused."""
+
+    NAMES = (
+        "mean-of-means",
+        "std-of-means",
+        "mean-of-stds",
+        "mean-of-stds_over_std-of-means",
+        "channel",
+    )
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        for name in self.NAMES:
+            self.register_buffer(name, torch.zeros(channels))
+        self.std.fill_(1.0)
+
+    @property
+    def mean(self) -> Tensor:
+        """Mean of the raw latents [C]."""
+        return cast(Tensor, getattr(self, "mean-of-means"))
+
+    @property
+    def std(self) -> Tensor:
+        """Standard deviation of the raw latents [C]."""
+        return cast(Tensor, getattr(self, "std-of-means"))
+
+
+class VideoVAE(nn.Module):
+    """Autoencoder between pictures [B, 3, F, H, W] in -1..1 and latents [B, C, f, h, w].
+
+    F is a multiple of the temporal compression plus 1, H and W multiples of the spatial one.
+    Latents are normalised per channel everywhere outside this class.
+    """
+
+    def __init__(self, config: VideoVAEConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.compression = config.compression
+        self.latent_channels = config.latent_channels
+        self.encoder = Encoder(config)
+        self.decoder = Decoder(config)
+        self.per_channel_statistics = LatentStatistics(config.latent_channels)
+
+    def normalise(self, latents: Tensor) -> Tensor:
+        """Raw latents [B, C, ...] with zero mean and unit spread per channel."""
+        mean, std = self._statistics(latents)
+        return (latents - mean) / std
+
+    def denormalise(self, latents: Tensor) -> Tensor:
+        """Inverse of `normalise`."""
+        mean, std = self._statistics(latents)
+        return latents * std + mean
+
+    def encode_mean(self, video: Tensor) -> Tensor:
+        """Raw latent means; frames beyond the last whole group are ignored."""
+        temporal = self.compression.temporal
+        whole = (video.shape[2] - 1) // temporal * temporal + 1
+        return self.encoder(video[:, :, :whole])[:, : self.latent_channels]
+
+    def encode(self, video: Tensor) -> Tensor:
+        """Normalised latents of pictures."""
+        return self.normalise(self.encode_mean(video))
+
+    def decode(
+        self, latents: Tensor, *, noise: Tensor | None = None, timestep: Tensor | None = None
+    ) -> Tensor:
+        """Pictures of normalised latents.
+
+        Args:
+            latents: [B, C, f, h, w]; h and w at least 2 where the decoder reflects borders.
+            noise: standard normal, like `latents`; only for a timestep-conditioned decoder,
+                which mixes a little of it in. Zeros when left out.
+            timestep: [B] in 0..1, only for such a decoder; 0.05 when left out.
+        """
+        if not self.decoder.conditioned:
+            return self.decoder(self.denormalise(latents))
+        if timestep is None:
+            timestep = torch.full((len(latents),), DECODE_TIMESTEP, device=latents.device)
+        if noise is None:
+            noise = torch.zeros_like(latents)
+        noisy = noise * DECODE_NOISE_SCALE + latents * (1 - DECODE_NOISE_SCALE)
+        return self.decoder(self.denormalise(noisy), timestep)
+
+    def decode_tiled(
+        self, latents: Tensor, *, spatial: TileSize | None, temporal: TileSize | None
+    ) -> Tensor:
+        """Pictures of normalised latents, decoded tile by tile and blended.
+
+        Needs the memory of one tile beside that of the result. Sizes are in pixels and frames.
+        """
+        plan = plan_tiles(
+            (latents.shape[2], latents.shape[3], latents.shape[4]),
+            self.compression,
+            spatial=spatial,
+            temporal=temporal,
+        )
+        scale_t, scale = self.compression.temporal, self.compression.spatial
+        batch, _, frames, height, width = latents.shape
+        shape = ((frames - 1) * scale_t + 1, height * scale, width * scale)
+        video = latents.new_zeros(batch, 3, *shape)
+        weight = latents.new_zeros(shape)
+        for time, row, column in product(plan.time, plan.height, plan.width):
+            tile = self.decode(
+                latents[
+                    :, :, time.start : time.stop, row.start : row.stop, column.start : column.stop
+                ]
+            )
+            mask = (
+                temporal_mask(time, scale_t)[:, None, None]
+                * spatial_mask(row, scale)[:, None]
+                * spatial_mask(column, scale)
+            ).to(tile)
+            region = (
+                slice(time.start * scale_t, (time.stop - 1) * scale_t + 1),
+                slice(row.start * scale, row.stop * scale),
+                slice(column.start * scale, column.stop * scale),
+            )
+            video[:, :, *region] += tile * mask
+            weight[region] += mask
+        return video / weight.clamp_min(1e-8)
+
+    def _statistics(self, latents: Tensor) -> tuple[Tensor, Tensor]:
+        shape = (1, -1) + (1,) * (latents.ndim - 2)
+        statistics = self.per_channel_statistics
+        return statistics.mean.to(latents).view(shape), statistics.std.to(latents).view(shape)
