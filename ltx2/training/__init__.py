@@ -1,0 +1,1 @@
+"""Training: what a model learns from and how."""

@@ -1,0 +1,69 @@
+"""Command line of the puppet recipe: `python -m ltx2.training.puppet STAGE --folder DIR`."""
+
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+
+from ltx2.training.puppet import stages
+
+app = typer.Typer(help=stages.__doc__, no_args_is_help=True)
+
+Folder = Annotated[Path, typer.Option(help="work folder, kept between runs")]
+Threads = Annotated[int, typer.Option(help="processor threads to use")]
+Steps = Annotated[int, typer.Option(help="steps in total, counting those already done")]
+DEFAULT_FOLDER = Path("runs/puppet")
+
+
+def _start(threads: int) -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    torch.set_num_threads(threads)
+
+
+@app.command()
+def render(folder: Folder = DEFAULT_FOLDER, first: int = 0, count: int = 16) -> None:
+    """Render shards of training clips."""
+    _start(1)
+    stages.render(folder, first=first, count=count)
+
+
+@app.command()
+def video_vae(
+    folder: Folder = DEFAULT_FOLDER, threads: Threads = 2, steps: Steps = stages.VIDEO_VAE_STEPS
+) -> None:
+    """Train the video autoencoder."""
+    _start(threads)
+    stages.train_video_vae(folder, steps=steps)
+
+
+@app.command()
+def video_decoder(
+    folder: Folder = DEFAULT_FOLDER, threads: Threads = 2, steps: Steps = stages.VIDEO_DECODER_STEPS
+) -> None:
+    """Train the video decoder on, with the encoder fixed."""
+    _start(threads)
+    stages.train_video_decoder(folder, steps=steps)
+
+
+@app.command()
+def audio_vae(
+    folder: Folder = DEFAULT_FOLDER, threads: Threads = 2, steps: Steps = stages.AUDIO_VAE_STEPS
+) -> None:
+    """Train the audio autoencoder."""
+    _start(threads)
+    stages.train_audio_vae(folder, steps=steps)
+
+
+@app.command()
+def vocoder(
+    folder: Folder = DEFAULT_FOLDER, threads: Threads = 2, steps: Steps = stages.VOCODER_STEPS
+) -> None:
+    """Train the vocoder."""
+    _start(threads)
+    stages.train_vocoder(folder, steps=steps)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,115 @@
+"""Rendered clips on disk: shards of pictures, sound and scenes.
+
+A shard is a folder with `frames.npy` uint8 [N, F, H, W, 3], `waveforms.npy` float16 [N, 2, S]
+and `captions.json` (a list of N lists: the caption's paraphrases). Shards are rendered from
+their index alone, so the same index always holds the same clips.
+"""
+
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ltx2.training.puppet import architecture
+from ltx2.training.puppet.captions import caption
+from ltx2.training.puppet.world import is_held_out, render, sample_scene
+
+logger = logging.getLogger(__name__)
+
+CLIPS_PER_SHARD = 256
+CAPTIONS_PER_CLIP = 4
+LONG_SHARD_EVERY = 4
+"""Every so many shards one holds clips of twice the length, so that the model learns both."""
+
+
+def render_shard(folder: Path, index: int, *, clips: int = CLIPS_PER_SHARD) -> Path:
+    """Folder of shard `index`, rendered unless it is already there."""
+    shard = folder / f"shard_{index:04d}"
+    if (shard / "captions.json").exists():
+        return shard
+    shard.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng([20260105, index])
+    num_frames = shard_frames(index)
+    frames, waveforms, captions = [], [], []
+    while len(frames) < clips:
+        scene = sample_scene(rng)
+        if is_held_out(scene):
+            continue
+        clip = render(
+            scene,
+            num_frames=num_frames,
+            height=architecture.HEIGHT,
+            width=architecture.WIDTH,
+            frame_rate=architecture.FRAME_RATE,
+            sample_rate=architecture.SAMPLE_RATE,
+        )
+        frames.append(clip.frames)
+        waveforms.append(clip.waveform.astype(np.float16))
+        captions.append([caption(scene, rng) for _ in range(CAPTIONS_PER_CLIP)])
+    np.save(shard / "frames.npy", np.stack(frames))
+    np.save(shard / "waveforms.npy", np.stack(waveforms))
+    # Written last: its presence says that the shard is complete.
+    (shard / "captions.json").write_text(json.dumps(captions))
+    return shard
+
+
+def shard_frames(index: int) -> int:
+    """Frames of the clips of shard `index`."""
+    return (
+        architecture.LONG_NUM_FRAMES
+        if (index + 1) % LONG_SHARD_EVERY == 0
+        else (architecture.NUM_FRAMES)
+    )
+
+
+def complete_shards(folder: Path) -> list[Path]:
+    """Shards that are fully rendered, in order."""
+    return [path.parent for path in sorted(folder.glob("shard_*/captions.json"))]
+
+
+@dataclass(frozen=True)
+class Shards:
+    """Random access to rendered clips; new shards are picked up by opening again."""
+
+    frames: list[np.ndarray]
+    waveforms: list[np.ndarray]
+
+    @classmethod
+    def open(cls, folder: Path) -> "Shards":
+        """All complete shards of a folder, memory-mapped."""
+        paths = complete_shards(folder)
+        return cls(
+            [np.load(path / "frames.npy", mmap_mode="r") for path in paths],
+            [np.load(path / "waveforms.npy", mmap_mode="r") for path in paths],
+        )
+
+    def random_video(self, batch: int, num_frames: int, generator: torch.Generator) -> Tensor:
+        """Pictures [B, 3, num_frames, H, W] in -1..1, cut at random places."""
+        clips = []
+        for shard, clip in self._random_clips(batch, generator):
+            frames = self.frames[shard][clip]
+            last = len(frames) - num_frames
+            start = int(torch.randint(last + 1, (), generator=generator))
+            clips.append(torch.from_numpy(np.array(frames[start : start + num_frames])))
+        video = torch.stack(clips).permute(0, 4, 1, 2, 3)  # [B, 3, F, H, W]
+        return video.float() / 127.5 - 1.0
+
+    def random_waveform(self, batch: int, num_samples: int, generator: torch.Generator) -> Tensor:
+        """Sound [B, 2, num_samples], cut at random places."""
+        clips = []
+        for shard, clip in self._random_clips(batch, generator):
+            waveform = self.waveforms[shard][clip]
+            last = waveform.shape[1] - num_samples
+            start = int(torch.randint(last + 1, (), generator=generator))
+            cut = np.array(waveform[:, start : start + num_samples], dtype=np.float32)
+            clips.append(torch.from_numpy(cut))
+        return torch.stack(clips)
+
+    def _random_clips(self, batch: int, generator: torch.Generator) -> list[tuple[int, int]]:
+        shards = torch.randint(len(self.frames), (batch,), generator=generator).tolist()
+        clips = torch.randint(len(self.frames[0]), (batch,), generator=generator).tolist()
+        return list(zip(shards, clips, strict=True))
