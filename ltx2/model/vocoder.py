@@ -76,6 +76,7 @@ class ResidualStack(nn.Module):
         self.convs2 = nn.ModuleList(conv(1) for _ in dilations)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Features [B, C, S] of the same shape."""
         for dilated, plain in zip(self.convs1, self.convs2, strict=True):
             h = dilated(F.leaky_relu(x, LEAKY_SLOPE))
             x = x + plain(F.leaky_relu(h, LEAKY_SLOPE))
@@ -106,6 +107,7 @@ class Vocoder(nn.Module):
         self.conv_post = nn.Conv1d(channels, config.num_channels, 7, padding=3)
 
     def forward(self, mel: Tensor) -> Tensor:
+        """Waveform of log-mel spectrograms [B, 2, L, M]."""
         x = self.conv_pre(rearrange(mel, "b c l m -> b (c m) l"))
         for stage, upsample in enumerate(self.ups):
             x = upsample(F.leaky_relu(x, LEAKY_SLOPE))

@@ -68,6 +68,7 @@ class MelSpectrogram(nn.Module):
         self.register_buffer("window", window, persistent=False)
 
     def forward(self, waveform: Tensor, sample_rate: int) -> Tensor:
+        """Log-mel of `waveform` [B, 2, S], resampled from `sample_rate` when that differs."""
         waveform = resample(waveform, sample_rate, self.config.sample_rate)
         batch = waveform.shape[0]
         spectrum = torch.stft(

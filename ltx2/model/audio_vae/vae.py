@@ -3,6 +3,7 @@
 Spectrograms are images [B, C, L, M], time first; convolutions never look ahead in time.
 """
 
+from itertools import pairwise
 from typing import cast
 
 import torch
@@ -30,6 +31,7 @@ class CausalConv2d(nn.Module):
         self.conv = nn.Conv2d(in_channels, out_channels, kernel)
 
     def forward(self, x: Tensor) -> Tensor:
+        """[B, C, L, M] to the same size with `out_channels` channels."""
         return self.conv(F.pad(x, self.padding))
 
 
@@ -44,6 +46,7 @@ class ResidualBlock(nn.Module):
             self.nin_shortcut = CausalConv2d(in_channels, out_channels, kernel=1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """[B, C, L, M] to the same size with `out_channels` channels."""
         h = self.conv1(F.silu(pixel_norm(x)))
         h = self.conv2(F.silu(pixel_norm(h)))
         return (self.nin_shortcut(x) if hasattr(self, "nin_shortcut") else x) + h
@@ -57,6 +60,7 @@ class Downsample(nn.Module):
         self.conv = nn.Conv2d(channels, channels, 3, stride=2)
 
     def forward(self, x: Tensor) -> Tensor:
+        """[B, C, L, M] to [B, C, ceil(L / 2), M / 2]."""
         return self.conv(F.pad(x, (0, 1, 2, 0)))
 
 
@@ -68,12 +72,13 @@ class Upsample(nn.Module):
         self.conv = CausalConv2d(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
+        """[B, C, L, M] to [B, C, 2·L - 1, 2·M]."""
         return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))[:, :, 1:]
 
 
 def _residual_blocks(in_channels: int, out_channels: int, count: int) -> nn.ModuleList:
     widths = [in_channels] + [out_channels] * count
-    return nn.ModuleList(ResidualBlock(a, b) for a, b in zip(widths, widths[1:], strict=False))
+    return nn.ModuleList(ResidualBlock(a, b) for a, b in pairwise(widths))
 
 
 def _middle(channels: int) -> nn.ModuleDict:
@@ -92,7 +97,9 @@ class Encoder(nn.Module):
         self.down = nn.ModuleList()
         previous = config.base_channels
         for level, width in enumerate(widths):
-            parts = {"block": _residual_blocks(previous, width, config.num_res_blocks)}
+            parts: dict[str, nn.Module] = {
+                "block": _residual_blocks(previous, width, config.num_res_blocks)
+            }
             if level < len(widths) - 1:
                 parts["downsample"] = Downsample(width)
             self.down.append(nn.ModuleDict(parts))
@@ -101,6 +108,7 @@ class Encoder(nn.Module):
         self.conv_out = CausalConv2d(previous, 2 * config.latent_channels)
 
     def forward(self, mel: Tensor) -> Tensor:
+        """[B, 2, L, M] to [B, 2·C, l, m]."""
         x = self.conv_in(mel)
         for level in cast(list[nn.ModuleDict], self.down):
             for block in cast(nn.ModuleList, level["block"]):
@@ -123,7 +131,8 @@ class Decoder(nn.Module):
         levels: list[nn.ModuleDict] = []
         previous = widths[-1]
         for level in reversed(range(len(widths))):
-            parts = {"block": _residual_blocks(previous, widths[level], config.num_res_blocks + 1)}
+            blocks = _residual_blocks(previous, widths[level], config.num_res_blocks + 1)
+            parts: dict[str, nn.Module] = {"block": blocks}
             if level > 0:
                 parts["upsample"] = Upsample(widths[level])
             levels.insert(0, nn.ModuleDict(parts))
@@ -132,6 +141,7 @@ class Decoder(nn.Module):
         self.conv_out = CausalConv2d(previous, config.num_channels)
 
     def forward(self, latents: Tensor) -> Tensor:
+        """[B, C, l, m] to [B, 2, 4·l - 3, M]."""
         x = self.conv_in(latents)
         for block in self.mid.values():
             x = block(x)

@@ -1,11 +1,10 @@
 """Latents to pictures; every frame sees its past and its future."""
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ltx2.model.modulation import MLP, timestep_embedding
 from ltx2.model.video_vae.config import ResidualStage, VideoVAEConfig
 from ltx2.model.video_vae.layers import (
     Conv3d,
@@ -23,19 +22,12 @@ class NoiseLevelEmbedding(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.timestep_embedder = nn.ModuleDict(
-            {
-                "linear_1": nn.Linear(SINUSOIDS, channels),
-                "linear_2": nn.Linear(channels, channels),
-            }
-        )
+        self.timestep_embedder = MLP(SINUSOIDS, channels, nn.SiLU())
 
     def forward(self, timestep: Tensor) -> Tensor:
-        half = torch.arange(SINUSOIDS // 2, device=timestep.device, dtype=torch.float32)
-        angles = timestep.float()[:, None] * torch.exp(-math.log(1e4) / (SINUSOIDS // 2) * half)
-        linear_1, linear_2 = self.timestep_embedder.values()
-        sinusoids = torch.cat([angles.cos(), angles.sin()], dim=1)
-        return linear_2(F.silu(linear_1(sinusoids.to(linear_1.weight.dtype))))
+        """Vectors [B, channels] of scaled noise levels [B]."""
+        waves = timestep_embedding(timestep, SINUSOIDS)
+        return self.timestep_embedder(waves.to(self.timestep_embedder.linear_1.weight.dtype))
 
 
 class ResidualGroup(nn.Module):
@@ -54,6 +46,7 @@ class ResidualGroup(nn.Module):
         )
 
     def forward(self, x: Tensor, timestep: Tensor | None) -> Tensor:
+        """Features of the same shape; `timestep` [B] is scaled, None without conditioning."""
         embedding = None if timestep is None else self.time_embedder(timestep)
         for block in self.res_blocks:
             x = block(x, embedding)

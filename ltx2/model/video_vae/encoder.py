@@ -23,6 +23,7 @@ class ResidualGroup(nn.Module):
         self.res_blocks = nn.ModuleList(blocks)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Features of the same shape."""
         for block in self.res_blocks:
             x = block(x)
         return x
@@ -57,6 +58,7 @@ class Encoder(nn.Module):
         self.conv_out = Conv3d(channels, out_channels, causal=True, padding=padding)
 
     def forward(self, video: Tensor) -> Tensor:
+        """Pictures in -1..1 to mean and log-variance."""
         x = self.conv_in(fold_patches(video, self.patch_size))
         for block in self.down_blocks:
             x = block(x)

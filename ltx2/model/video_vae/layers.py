@@ -57,6 +57,7 @@ class Conv3d(nn.Module):
         self.conv = nn.Conv3d(in_channels, out_channels, 3, padding=(0, spatial, spatial))
 
     def forward(self, x: Tensor) -> Tensor:
+        """[B, C, F, H, W] to the same size with `out_channels` channels."""
         first = x[:, :, :1].expand(-1, -1, self.frames_before, -1, -1)
         last = x[:, :, -1:].expand(-1, -1, 2 - self.frames_before, -1, -1)
         x = torch.cat([first, x, last], dim=2)
@@ -109,6 +110,7 @@ class Downsample(nn.Module):
         self.conv = Conv3d(in_channels, out_channels // prod(stride), causal=True, padding=padding)
 
     def forward(self, x: Tensor) -> Tensor:
+        """[B, C, F, H, W] to the folded size."""
         if self.stride[0] == 2:
             x = torch.cat([x[:, :, :1], x], dim=2)
         skip = fold_stride(x, self.stride)
@@ -139,6 +141,7 @@ class Upsample(nn.Module):
         self.conv = Conv3d(channels, out_channels, causal=False, padding=padding)
 
     def forward(self, x: Tensor) -> Tensor:
+        """[B, C, F, H, W] to the unfolded size."""
         out = unfold_stride(self.conv(x), self.stride)
         if self.repeats:
             skip = unfold_stride(x, self.stride)

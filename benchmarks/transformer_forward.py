@@ -1,0 +1,212 @@
+"""Race: one forward of our transformer against diffusers' on the same weights.
+
+A shared machine has good and bad minutes. So the two take turns, each turn gives one ratio of
+processor seconds (which, unlike wall-clock, leave out what other programs used), and the median
+of the ratios counts. A ratio below 1 means that ours is faster.
+
+    python -m benchmarks.transformer_forward [--size puppet|block] [--repeats N] [--threads N]
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from diffusers import LTX2VideoTransformer3DModel
+from torch import Tensor
+
+from ltx2.checkpoint.keymaps import TRANSFORMER_TO_DIFFUSERS, rename
+from ltx2.model.config import StreamConfig, TransformerConfig
+from ltx2.model.transformer import ModalityInput, Transformer
+
+Velocities = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class Size:
+    """One race.
+
+    Attributes:
+        video_grid: latent frames, height and width; their product is the number of tokens.
+        audio_tokens, text_tokens: tokens of the other two sequences.
+        repeats: timed forwards of each side, by default.
+        agreement: largest difference of the outputs that rounding explains, relative to the
+            largest output.
+    """
+
+    config: TransformerConfig
+    video_grid: tuple[int, int, int]
+    audio_tokens: int
+    text_tokens: int
+    dtype: torch.dtype
+    repeats: int
+    agreement: float
+
+
+def _puppet(dtype: torch.dtype, agreement: float) -> Size:
+    config = TransformerConfig(
+        num_layers=5,
+        video=StreamConfig(64, 64, 8, 24, (20.0, 2048.0, 2048.0)),
+        audio=StreamConfig(32, 32, 8, 16, (20.0,)),
+        caption_channels=128,
+    )
+    return Size(config, (7, 6, 6), 51, 128, dtype, repeats=31, agreement=agreement)
+
+
+SIZES = {
+    "puppet float32": _puppet(torch.float32, 1e-4),
+    "puppet bfloat16": _puppet(torch.bfloat16, 5e-2),
+    "block bfloat16": Size(
+        TransformerConfig(num_layers=1), (16, 11, 20), 126, 1024, torch.bfloat16, 5, 5e-2
+    ),
+}
+
+
+def build_pair(size: Size) -> tuple[Transformer, Any]:
+    """Our transformer and diffusers' with the same random weights."""
+    torch.manual_seed(0)
+    ours = Transformer(size.config)
+    for name, parameter in ours.named_parameters():
+        if "table" in name:
+            torch.nn.init.normal_(parameter, std=0.3)
+    ours = ours.to(size.dtype).eval()
+    config = size.config
+    with torch.device("meta"):
+        theirs: Any = LTX2VideoTransformer3DModel(
+            in_channels=config.video.in_channels,
+            out_channels=config.video.out_channels,
+            num_attention_heads=config.video.num_heads,
+            attention_head_dim=config.video.head_dim,
+            cross_attention_dim=config.video.dim,
+            audio_in_channels=config.audio.in_channels,
+            audio_out_channels=config.audio.out_channels,
+            audio_num_attention_heads=config.audio.num_heads,
+            audio_attention_head_dim=config.audio.head_dim,
+            audio_cross_attention_dim=config.audio.dim,
+            num_layers=config.num_layers,
+            caption_channels=config.caption_channels,
+            rope_type="split",
+        )
+    weights = {rename(k, TRANSFORMER_TO_DIFFUSERS): v for k, v in ours.state_dict().items()}
+    theirs.load_state_dict(weights, assign=True)
+    return ours, theirs.eval()
+
+
+def build_inputs(size: Size) -> tuple[ModalityInput, ModalityInput]:
+    """One clip's noisy tokens at sigma 0.7 and 24 frames per second."""
+    config, (frames, height, width) = size.config, size.video_grid
+    time_ends = torch.cat([torch.zeros(1), 1 + 8 * torch.arange(frames)]) / 24
+    ends = [time_ends, 32.0 * torch.arange(height + 1), 32.0 * torch.arange(width + 1)]
+    starts, stops = ([axis[keep] for axis in ends] for keep in (slice(None, -1), slice(1, None)))
+    grids = [torch.stack(torch.meshgrid(*side, indexing="ij")) for side in (starts, stops)]
+    video_positions = torch.stack(grids, dim=-1).flatten(1, 3).unsqueeze(0)  # [1, 3, T, 2]
+    audio_ends = 0.04 * torch.arange(size.audio_tokens + 1)
+    audio_positions = torch.stack([audio_ends[:-1], audio_ends[1:]], dim=-1)[None, None]
+
+    def modality(channels: int, positions: Tensor) -> ModalityInput:
+        tokens = positions.shape[2]
+        return ModalityInput(
+            tokens=torch.randn(1, tokens, channels, dtype=size.dtype),
+            timesteps=torch.full((1, tokens), 0.7),
+            sigma=torch.full((1,), 0.7),
+            positions=positions,
+            context=torch.randn(1, size.text_tokens, config.caption_channels, dtype=size.dtype),
+        )
+
+    return (
+        modality(config.video.in_channels, video_positions),
+        modality(config.audio.in_channels, audio_positions),
+    )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Median ratio of ours to diffusers', median seconds of both, difference of the outputs."""
+
+    ratio: float
+    ours: float
+    theirs: float
+    difference: float
+
+
+def race(size: Size, repeats: int) -> Outcome:
+    """Both forwards in turns, `repeats` times each."""
+    ours, theirs = build_pair(size)
+    video, audio = build_inputs(size)
+
+    def run_ours() -> Velocities:
+        video_velocity, audio_velocity = ours(video, audio)
+        assert video_velocity is not None
+        assert audio_velocity is not None
+        return video_velocity, audio_velocity
+
+    def run_theirs() -> Velocities:
+        return theirs(
+            hidden_states=video.tokens,
+            audio_hidden_states=audio.tokens,
+            encoder_hidden_states=video.context,
+            audio_encoder_hidden_states=audio.context,
+            timestep=1000 * video.sigma,
+            video_coords=video.positions,
+            audio_coords=audio.positions,
+            return_dict=False,
+        )
+
+    with torch.inference_mode():
+        difference = _relative_difference(run_ours(), run_theirs())
+        turns = [_one_turn(run_ours, run_theirs, swap=bool(i % 2)) for i in range(repeats)]
+    return Outcome(
+        statistics.median(ours / theirs for ours, theirs in turns),
+        statistics.median(ours for ours, _ in turns),
+        statistics.median(theirs for _, theirs in turns),
+        difference,
+    )
+
+
+def _one_turn(
+    ours: Callable[[], Velocities], theirs: Callable[[], Velocities], *, swap: bool
+) -> tuple[float, float]:
+    """Seconds of both; `swap` lets the second go first, since who follows finds warmer caches."""
+    if swap:
+        second, first = _one_turn(theirs, ours, swap=False)
+        return first, second
+    times = []
+    for forward in (ours, theirs):
+        start = time.process_time()
+        forward()
+        times.append(time.process_time() - start)
+    return times[0], times[1]
+
+
+def _relative_difference(ours: Velocities, theirs: Velocities) -> float:
+    pairs = [(a.float(), b.float()) for a, b in zip(ours, theirs, strict=True)]
+    return max(float((a - b).abs().max() / b.abs().max()) for a, b in pairs)
+
+
+def main() -> None:
+    """Run the chosen races and print one line for each."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--size", choices=["puppet", "block"], help="default: both")
+    parser.add_argument("--repeats", type=int, help="timed forwards of each side")
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    for name, size in SIZES.items():
+        if options.size and not name.startswith(options.size):
+            continue
+        outcome = race(size, options.repeats or size.repeats)
+        print(
+            f"transformer forward, {name}, {options.threads} thread(s): "
+            f"ours/diffusers = {outcome.ratio:.3f} "
+            f"({outcome.ours * 1e3:.1f} ms / {outcome.theirs * 1e3:.1f} ms), "
+            f"outputs differ by {outcome.difference:.1e} of their range"
+        )
+        if outcome.difference > size.agreement:
+            raise SystemExit(f"The outputs should agree within {size.agreement:.0e}.")
+
+
+if __name__ == "__main__":
+    main()

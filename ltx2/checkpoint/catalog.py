@@ -1,0 +1,202 @@
+"""Models by name or path: where their files are, what they were made for, under which licence.
+
+Reads headers only and needs no PyTorch, so that a page can show a model before it is loaded.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from ltx2.checkpoint.reader import CheckpointFile
+from ltx2.errors import CheckpointError
+from ltx2.request import Guidance, ModelProfile
+
+MODEL_FILE = "model.safetensors"
+TEXT_ENCODER_FOLDER = "text_encoder"
+"""What a model's folder holds."""
+
+WEIGHTS = Path(__file__).parents[1] / "weights"
+LTX2_LICENCE = "LTX-2 Community License"
+FINGERPRINT_19B = "aca7b0bbf8415e9c98360750268915fc"
+
+NEGATIVE_PROMPT = (
+    "blurry, low contrast, flickering, warped faces and hands, extra fingers, frozen motion, "
+    "jerky camera, subtitles, watermark, lips out of step with the voice, muffled or robotic "
+    "voice, hiss, clipped sound, silence"
+)
+
+
+def _guidance(cfg_scale: float) -> Guidance:
+    return Guidance(
+        cfg_scale=cfg_scale, stg_scale=1.0, modality_scale=3.0, rescale=0.7, stg_blocks=(29,)
+    )
+
+
+_EXAMPLES = (
+    "A violinist in a stone courtyard at dusk plays a slow melody; the bow moves in long strokes, "
+    "leaves rustle, and the last note echoes from the walls.",
+    'A woman in a yellow raincoat looks into the camera on a rainy street and says "It has been '
+    'raining for a week." Drops patter on her hood and a tram bell rings behind her.',
+)
+
+# The settings that the published pipelines use.
+DEV_PROFILE = ModelProfile(
+    width=768,
+    height=512,
+    duration_s=121 / 24,
+    frame_rate=24.0,
+    num_steps=40,
+    video_guidance=_guidance(cfg_scale=3.0),
+    audio_guidance=_guidance(cfg_scale=7.0),
+    negative_prompt=NEGATIVE_PROMPT,
+    example_prompts=_EXAMPLES,
+)
+DISTILLED_PROFILE = ModelProfile(
+    width=768,
+    height=512,
+    duration_s=121 / 24,
+    frame_rate=24.0,
+    num_steps=8,
+    sigmas=(1.0, 0.99375, 0.9875, 0.98125, 0.975, 0.909375, 0.725, 0.421875, 0.0),
+    example_prompts=_EXAMPLES,
+)
+
+
+@dataclass(frozen=True)
+class KnownModel:
+    """A published model that this project does not carry.
+
+    Attributes:
+        name: what users call it; its file is called the same.
+        profile: its usual settings and limits.
+    """
+
+    name: str
+    profile: ModelProfile
+
+
+DEV = KnownModel("ltx-2-19b-dev", DEV_PROFILE)
+DISTILLED = KnownModel("ltx-2-19b-distilled", DISTILLED_PROFILE)
+PUBLISHED = (DEV, DISTILLED)
+
+
+@dataclass(frozen=True)
+class FoundModel:
+    """A model on this machine.
+
+    Attributes:
+        name: of the published model, or of its folder or file.
+        file: the checkpoint, header read.
+        text_encoder: folder of the text encoder; None if there is none beside it.
+        profile: usual settings and limits.
+        licence: of the weights; None if unknown.
+    """
+
+    name: str
+    file: CheckpointFile
+    text_encoder: Path | None
+    profile: ModelProfile
+    licence: str | None
+
+
+def find_model(name_or_path: str | Path, *, text_encoder: str | Path | None = None) -> FoundModel:
+    """The model of a name ("puppet"), a model folder or a checkpoint file.
+
+    Args:
+        name_or_path: a folder holds `model.safetensors` and, usually, `text_encoder/`.
+        text_encoder: folder of the text encoder, where the model does not bring its own.
+
+    Raises:
+        CheckpointError: there is no such model, or its header is damaged.
+    """
+    path = _locate(str(name_or_path))
+    file = CheckpointFile.open(path)
+    beside = path.parent / TEXT_ENCODER_FOLDER
+    if text_encoder is not None:
+        beside = Path(text_encoder)
+        if not beside.is_dir():
+            raise CheckpointError(
+                f"There is no text encoder's folder {beside}.",
+                next_step="Give the folder of a Gemma 3 model that holds its config.json.",
+            )
+    return FoundModel(
+        name=name_of(file),
+        file=file,
+        text_encoder=beside if beside.is_dir() else None,
+        profile=profile_of(file),
+        licence=licence_of(file),
+    )
+
+
+def name_of(file: CheckpointFile) -> str:
+    """What a checkpoint is called in recipes and on the page."""
+    known = _identify(file)
+    if known is not None:
+        return known.name
+    is_in_folder = file.path.name == MODEL_FILE
+    return file.path.absolute().parent.name if is_in_folder else file.path.stem
+
+
+def profile_of(file: CheckpointFile) -> ModelProfile:
+    """Usual settings: what the metadata say, or what is known of the published model.
+
+    Raises:
+        CheckpointError: the metadata's profile cannot be used.
+    """
+    if "profile" in file.metadata:
+        return _parse_profile(file, file.metadata_object("profile"))
+    known = _identify(file)
+    if known is not None:
+        return known.profile
+    # Of another size: which block to disturb is unknown, so only the prompt guides.
+    return DEV_PROFILE.model_copy(
+        update={
+            "video_guidance": Guidance(cfg_scale=3.0),
+            "audio_guidance": Guidance(cfg_scale=7.0),
+        }
+    )
+
+
+def licence_of(file: CheckpointFile) -> str | None:
+    """Licence of the weights, where the metadata or the catalog know it."""
+    return LTX2_LICENCE if _identify(file) else file.metadata.get("licence")
+
+
+def _identify(file: CheckpointFile) -> KnownModel | None:
+    """The published model with this file's tensors; both have the same, so the name decides."""
+    if file.fingerprint != FINGERPRINT_19B:
+        return None
+    return DISTILLED if "distilled" in file.path.name.lower() else DEV
+
+
+def _locate(name: str) -> Path:
+    for known in PUBLISHED:
+        if name == known.name:
+            raise CheckpointError(
+                f"The weights of {name} are not part of this project.",
+                next_step=f"Download {name}.safetensors from Lightricks/LTX-2 on Hugging Face (its "
+                f"licence is the {LTX2_LICENCE}) and give the file's path instead of the name.",
+            )
+    path = Path(name)
+    if not path.exists() and len(path.parts) == 1:
+        embedded = WEIGHTS / name
+        if not embedded.is_dir():
+            raise CheckpointError(
+                f"There is no model {name!r}.",
+                next_step='Use "puppet", or the path of a model folder or .safetensors file.',
+            )
+        path = embedded
+    return path / MODEL_FILE if path.is_dir() else path
+
+
+def _parse_profile(file: CheckpointFile, values: Any) -> ModelProfile:
+    try:
+        return ModelProfile.model_validate(values)
+    except ValidationError as error:
+        raise CheckpointError(
+            f"The profile in the metadata of {file.path.name} cannot be used: "
+            f"{error.errors()[0]['msg']} ({'.'.join(map(str, error.errors()[0]['loc']))}).",
+            next_step="Use the version of this program that the checkpoint was made with.",
+        ) from error

@@ -1,0 +1,183 @@
+"""Which tensors of a file belong to which component, and what a file holds, from its header."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ltx2.checkpoint.catalog import MODEL_FILE, TEXT_ENCODER_FOLDER, licence_of, name_of
+from ltx2.checkpoint.reader import CheckpointFile, TensorInfo
+
+
+@dataclass(frozen=True)
+class Component:
+    """One network's tensors in the official single file.
+
+    Attributes:
+        name: for messages.
+        prefix: what its names start with in the file and lack in the module.
+        excluded: longer prefixes that belong to another component.
+    """
+
+    name: str
+    prefix: str
+    excluded: tuple[str, ...] = ()
+
+    def own(self, tensors: Mapping[str, TensorInfo]) -> dict[str, TensorInfo]:
+        """The component's tensors, under their names in the module."""
+        return {
+            name.removeprefix(self.prefix): info
+            for name, info in tensors.items()
+            if name.startswith(self.prefix) and not name.startswith(self.excluded)
+        }
+
+
+_VIDEO_CONNECTOR_PREFIX = "model.diffusion_model.video_embeddings_connector."
+_AUDIO_CONNECTOR_PREFIX = "model.diffusion_model.audio_embeddings_connector."
+
+TRANSFORMER = Component(
+    "transformer",
+    "model.diffusion_model.",
+    excluded=(_VIDEO_CONNECTOR_PREFIX, _AUDIO_CONNECTOR_PREFIX),
+)
+VIDEO_CONNECTOR = Component("video connector", _VIDEO_CONNECTOR_PREFIX)
+AUDIO_CONNECTOR = Component("audio connector", _AUDIO_CONNECTOR_PREFIX)
+FEATURE_PROJECTION = Component("feature projection", "text_embedding_projection.")
+VIDEO_VAE = Component("video autoencoder", "vae.")
+AUDIO_VAE = Component("audio autoencoder", "audio_vae.")
+VOCODER = Component("vocoder", "vocoder.")
+UPSAMPLER = Component("latent upsampler", "")
+
+COMPONENTS = (
+    TRANSFORMER,
+    VIDEO_CONNECTOR,
+    AUDIO_CONNECTOR,
+    FEATURE_PROJECTION,
+    VIDEO_VAE,
+    AUDIO_VAE,
+    VOCODER,
+)
+"""Everything in the official single file."""
+
+
+MODEL_KIND = "LTX-2 model"
+TEXT_ENCODER = "text encoder"
+"""Lies in a folder of its own."""
+
+
+@dataclass(frozen=True)
+class ComponentDescription:
+    """Size of one component.
+
+    Attributes:
+        dtypes: number of tensors of each type, as the format writes it.
+    """
+
+    name: str
+    num_tensors: int
+    num_parameters: int
+    dtypes: Mapping[str, int]
+
+    @classmethod
+    def of(cls, name: str, tensors: Iterable[TensorInfo]) -> "ComponentDescription":
+        """Description of tensors that belong together."""
+        infos = list(tensors)
+        dtypes = Counter(info.dtype for info in infos)
+        return cls(name, len(infos), sum(i.num_elements for i in infos), dict(dtypes))
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a file or a model folder holds.
+
+    Attributes:
+        model: name of the known model, or of the file.
+        kind: "LTX-2 model", "LoRA", "latent upsampler" or "unknown".
+        fingerprint: over names and shapes of all tensors of the file.
+        missing: names of components that a clip from text needs and this lacks.
+        licence: of the weights; None if unknown.
+    """
+
+    model: str
+    kind: str
+    path: str
+    size_bytes: int
+    fingerprint: str
+    components: tuple[ComponentDescription, ...]
+    missing: tuple[str, ...]
+    licence: str | None
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as plain values."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.model} ({self.kind})",
+            f"  file         {self.path}, {self.size_bytes / 1e6:,.1f} MB",
+            f"  fingerprint  {self.fingerprint}",
+            f"  weights      {self.licence or 'licence unknown'}",
+        ]
+        for part in self.components:
+            dtypes = ", ".join(f"{dtype} {count}" for dtype, count in sorted(part.dtypes.items()))
+            lines.append(
+                f"  {part.name:<20} {part.num_parameters:>16,} parameters in "
+                f"{part.num_tensors:,} tensors ({dtypes})"
+            )
+        if self.missing:
+            lines.append(f"  missing      {', '.join(self.missing)}")
+        return "\n".join(lines)
+
+
+def describe(path: str | Path) -> Description:
+    """What a checkpoint file or a model folder holds, from the headers alone.
+
+    Raises:
+        CheckpointError: there is no such file, or a header is damaged.
+    """
+    path = Path(path)
+    folder = path if path.is_dir() else path.parent
+    file = CheckpointFile.open(path / MODEL_FILE if path.is_dir() else path)
+    kind, components = _contents(file)
+    text_encoder = _text_encoder(folder / TEXT_ENCODER_FOLDER) if kind == MODEL_KIND else None
+    if text_encoder is not None:
+        components = (*components, text_encoder)
+    found = {part.name for part in components}
+    needed = [part.name for part in COMPONENTS] + [TEXT_ENCODER]
+    return Description(
+        model=name_of(file),
+        kind=kind,
+        path=str(file.path),
+        size_bytes=file.size_bytes,
+        fingerprint=file.fingerprint,
+        components=components,
+        missing=tuple(n for n in needed if n not in found) if kind == MODEL_KIND else (),
+        licence=licence_of(file),
+    )
+
+
+def _contents(file: CheckpointFile) -> tuple[str, tuple[ComponentDescription, ...]]:
+    owned = {part.name: part.own(file.tensors) for part in COMPONENTS}
+    parts = [ComponentDescription.of(n, own.values()) for n, own in owned.items() if own]
+    rest = len(file.tensors) - sum(part.num_tensors for part in parts)
+    if parts:
+        prefixes = tuple(part.prefix for part in COMPONENTS)
+        others = [info for name, info in file.tensors.items() if not name.startswith(prefixes)]
+        if rest:
+            parts.append(ComponentDescription.of("other", others))
+        return MODEL_KIND, tuple(parts)
+    kind = "unknown"
+    if any(name.endswith(".lora_A.weight") for name in file.tensors):
+        kind = "LoRA"
+    elif any(name.startswith("post_upsample_res_blocks.") for name in file.tensors):
+        kind = "latent upsampler"
+    return kind, (ComponentDescription.of(kind, file.tensors.values()),)
+
+
+def _text_encoder(folder: Path) -> ComponentDescription | None:
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        return None
+    infos = [info for file in files for info in CheckpointFile.open(file).tensors.values()]
+    return ComponentDescription.of(TEXT_ENCODER, infos)

@@ -1,0 +1,242 @@
+"""From a checkpoint file to modules, strictly: every tensor has its place and its shape."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from ltx2.checkpoint.layouts import (
+    AUDIO_CONNECTOR,
+    AUDIO_VAE,
+    FEATURE_PROJECTION,
+    TRANSFORMER,
+    UPSAMPLER,
+    VIDEO_CONNECTOR,
+    VIDEO_VAE,
+    VOCODER,
+    Component,
+)
+from ltx2.checkpoint.reader import CheckpointFile, TensorInfo
+from ltx2.errors import CheckpointError
+from ltx2.model.audio_vae import AudioVAE, AudioVAEConfig
+from ltx2.model.config import (
+    ConnectorConfig,
+    FeatureProjectionConfig,
+    TransformerConfig,
+    UpsamplerConfig,
+)
+from ltx2.model.text import Connector, FeatureProjection
+from ltx2.model.transformer import Transformer
+from ltx2.model.upsampler import LatentUpsampler
+from ltx2.model.video_vae import VideoVAE, VideoVAEConfig
+from ltx2.model.vocoder import Vocoder, VocoderConfig
+
+Config = Mapping[str, Any]
+AnyModule = TypeVar("AnyModule", bound=nn.Module)
+
+_PLAIN_DTYPES = {"F64", "F32", "F16", "BF16", "I64", "I32"}
+_SHOWN_NAMES = 3
+
+
+@dataclass(frozen=True)
+class Networks:
+    """Everything in the official single file, ready to run."""
+
+    transformer: Transformer
+    video_connector: Connector
+    audio_connector: Connector
+    projection: FeatureProjection
+    video_vae: VideoVAE
+    audio_vae: AudioVAE
+    vocoder: Vocoder
+
+
+def load_networks(
+    file: CheckpointFile, *, dtype: torch.dtype, device: torch.device | str
+) -> Networks:
+    """All networks of a complete checkpoint.
+
+    Sound is always computed in float32: it costs little, and 8 bits of mantissa are audible.
+
+    Raises:
+        CheckpointError: a component is missing, incomplete or of another architecture.
+    """
+
+    def load(
+        component: Component,
+        build: Callable[[Config], AnyModule],
+        component_dtype: torch.dtype = dtype,
+    ) -> AnyModule:
+        return load_component(file, component, build, dtype=component_dtype, device=device)
+
+    return Networks(
+        transformer=load(TRANSFORMER, build_transformer),
+        video_connector=load(VIDEO_CONNECTOR, build_connector),
+        audio_connector=load(AUDIO_CONNECTOR, build_connector),
+        projection=load(FEATURE_PROJECTION, projection_builder(file)),
+        video_vae=load(VIDEO_VAE, build_video_vae),
+        audio_vae=load(AUDIO_VAE, build_audio_vae, torch.float32),
+        vocoder=load(VOCODER, build_vocoder, torch.float32),
+    )
+
+
+def load_upsampler(
+    file: CheckpointFile, *, dtype: torch.dtype, device: torch.device | str
+) -> LatentUpsampler:
+    """The network of a latent upsampler's file.
+
+    Raises:
+        CheckpointError: it is not one, is incomplete or of another architecture.
+    """
+
+    def build(config: Config) -> LatentUpsampler:
+        return LatentUpsampler(UpsamplerConfig.from_metadata(config))
+
+    return load_component(file, UPSAMPLER, build, dtype=dtype, device=device)
+
+
+def load_component(
+    file: CheckpointFile,
+    component: Component,
+    build: Callable[[Config], AnyModule],
+    *,
+    dtype: torch.dtype,
+    device: torch.device | str,
+) -> AnyModule:
+    """One network in evaluation mode with the file's weights.
+
+    Args:
+        file: the checkpoint.
+        component: which of its tensors to take.
+        build: makes the module from the whole metadata `config`.
+        dtype: what floating-point weights become.
+        device: where they go.
+
+    Raises:
+        CheckpointError: a tensor is missing, unexpected, quantised or has another shape, or
+            the configuration cannot be used.
+    """
+    found = component.own(file.tensors)
+    if not found:
+        raise CheckpointError(
+            f"{file.path.name} has no {component.name}.",
+            next_step="Use a complete LTX-2 checkpoint.",
+        )
+    module = _build_empty(file, component, build)
+    _require_plain(file, component, found)
+    _require_same(file, component, found, module)
+
+    stored = file.read(component.prefix + name for name in found)
+    state = {
+        name.removeprefix(component.prefix): _placed(tensor, dtype, device)
+        for name, tensor in stored.items()
+    }
+    module.load_state_dict(state, assign=True)
+    return module.requires_grad_(False).eval()
+
+
+def build_transformer(config: Config) -> Transformer:
+    """The transformer of a configuration, weights undefined or random as the device has it."""
+    return Transformer(TransformerConfig.from_metadata(config))
+
+
+def build_connector(config: Config) -> Connector:
+    """One of the two connectors; they have the same architecture."""
+    return Connector(ConnectorConfig.from_metadata(config))
+
+
+def build_video_vae(config: Config) -> VideoVAE:
+    """The video autoencoder."""
+    return VideoVAE(VideoVAEConfig.from_metadata(config))
+
+
+def build_audio_vae(config: Config) -> AudioVAE:
+    """The audio autoencoder."""
+    return AudioVAE(AudioVAEConfig.from_metadata(config))
+
+
+def build_vocoder(config: Config) -> Vocoder:
+    """The vocoder."""
+    return Vocoder(VocoderConfig.from_metadata(config))
+
+
+def projection_builder(file: CheckpointFile) -> Callable[[Config], FeatureProjection]:
+    """Builds the feature projection; how many hidden states it takes only its weight tells."""
+    weight = FEATURE_PROJECTION.own(file.tensors).get("aggregate_embed.weight")
+
+    def build(config: Config) -> FeatureProjection:
+        one_state = FeatureProjectionConfig.from_metadata(config, num_states=1)
+        width = weight.shape[-1] if weight is not None and weight.shape else 0
+        num_states = max(1, width // one_state.hidden_size)
+        return FeatureProjection(
+            FeatureProjectionConfig.from_metadata(config, num_states=num_states)
+        )
+
+    return build
+
+
+def _build_empty(
+    file: CheckpointFile, component: Component, build: Callable[[Config], AnyModule]
+) -> AnyModule:
+    """The module without memory for its weights."""
+    try:
+        with torch.device("meta"):
+            return build(file.config)
+    except CheckpointError:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as e:
+        # A configuration that says nonsense makes constructors fail in many ways.
+        raise CheckpointError(
+            f"The configuration of the {component.name} in {file.path.name} cannot be used ({e}).",
+            next_step="Use a checkpoint of the LTX-2 19B generation.",
+        ) from e
+
+
+def _require_plain(
+    file: CheckpointFile, component: Component, found: Mapping[str, TensorInfo]
+) -> None:
+    narrow = sorted({info.dtype for info in found.values()} - _PLAIN_DTYPES)
+    if narrow:
+        raise CheckpointError(
+            f"{file.path.name} stores the {component.name} as {', '.join(narrow)}.",
+            next_step="Use the file with bfloat16 weights; quantised ones cannot be loaded yet.",
+        )
+
+
+def _require_same(
+    file: CheckpointFile, component: Component, found: Mapping[str, TensorInfo], module: nn.Module
+) -> None:
+    """Complain about names and shapes before anything is read."""
+    expected = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+    missing = sorted(expected.keys() - found.keys())
+    unexpected = sorted(found.keys() - expected.keys())
+    reshaped = sorted(n for n in expected.keys() & found.keys() if expected[n] != found[n].shape)
+    problems = []
+    if missing:
+        problems.append(f"lacks {_some(missing)}")
+    if unexpected:
+        problems.append(f"has {_some(unexpected)} too many")
+    if reshaped:
+        first = reshaped[0]
+        problems.append(
+            f"has {_some(reshaped)} in another shape ({list(found[first].shape)} instead of "
+            f"{list(expected[first])})"
+        )
+    if problems:
+        raise CheckpointError(
+            f"The {component.name} in {file.path.name} does not fit its configuration: it "
+            f"{'; it '.join(problems)}.",
+            next_step="Use an unchanged checkpoint of the LTX-2 19B generation.",
+        )
+
+
+def _some(names: list[str]) -> str:
+    shown = ", ".join(repr(name[:120]) for name in names[:_SHOWN_NAMES])
+    rest = len(names) - _SHOWN_NAMES
+    return shown if rest <= 0 else f"{shown} and {rest:,} more"
+
+
+def _placed(tensor: Tensor, dtype: torch.dtype, device: torch.device | str) -> Tensor:
+    return tensor.to(device, dtype if tensor.is_floating_point() else None)

@@ -1,0 +1,1 @@
+"""Where networks run, and in how much memory."""
