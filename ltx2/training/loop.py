@@ -120,10 +120,8 @@ def run(
     figures: dict[str, float] = {}
     saved = logged = time.monotonic()
     for step in range(start, options.schedule.steps):
-        factor = options.schedule.factor(step)
-        for optimizer, base in zip(optimizers, rates, strict=True):
-            for group, rate in zip(optimizer.param_groups, base, strict=True):
-                group["lr"] = rate * factor
+        _set_rates(optimizers, rates, options.schedule.factor(step))
+        for optimizer in optimizers:
             optimizer.zero_grad(set_to_none=True)
         loss, values = step_function(step, generator)
         if not torch.isfinite(loss):
@@ -150,6 +148,12 @@ def run(
             if on_save is not None:
                 on_save(step + 1)
     return average
+
+
+def _set_rates(optimizers: list[Optimizer], rates: list[list[float]], factor: float) -> None:
+    for optimizer, base in zip(optimizers, rates, strict=True):
+        for group, rate in zip(optimizer.param_groups, base, strict=True):
+            group["lr"] = rate * factor
 
 
 def _log(path: Path, figures: Mapping[str, float]) -> None:
@@ -195,3 +199,18 @@ def _restore(
         value.copy_(saved)
     generator.set_state(state["generator"])
     return int(state["step"])
+
+
+def load_average(state_path: Path, module: nn.Module) -> None:
+    """Writes the averaged weights of a run, finished or not, into a module."""
+    state = torch.load(state_path, map_location="cpu", weights_only=True)
+    with torch.no_grad():
+        for parameter, value in zip(module.parameters(), state["average"], strict=True):
+            parameter.copy_(value)
+
+
+def last_figures(log_path: Path) -> dict[str, float]:
+    """The last line of a stage's log; empty when there is no log."""
+    if not log_path.exists():
+        return {}
+    return dict(json.loads(log_path.read_text().splitlines()[-1]))

@@ -65,5 +65,36 @@ def vocoder(
     stages.train_vocoder(folder, steps=steps)
 
 
+@app.command()
+def latents(folder: Folder = DEFAULT_FOLDER, threads: Threads = 2) -> None:
+    """Encode the rendered shards."""
+    _start(threads)
+    stages.encode_latents(folder)
+
+
+@app.command()
+def transformer(
+    folder: Folder = DEFAULT_FOLDER,
+    threads: Threads = 2,
+    steps: Steps = stages.TRANSFORMER_STEPS,
+    batch: int = stages.TRANSFORMER_BATCH,
+) -> None:
+    """Train text encoder, connectors and transformer."""
+    _start(threads)
+    stages.train_transformer(folder, steps=steps, batch=batch)
+
+
+@app.command()
+def export(
+    folder: Folder = DEFAULT_FOLDER,
+    target: Annotated[Path, typer.Option(help="checkpoint folder to write")] = Path(
+        "ltx2/weights/puppet"
+    ),
+) -> None:
+    """Write the checkpoint folder from what is trained so far."""
+    _start(1)
+    stages.export_checkpoint(folder, target)
+
+
 if __name__ == "__main__":
     app()

@@ -13,6 +13,8 @@ HEIGHT = WIDTH = 96
 NUM_FRAMES = 49
 LONG_NUM_FRAMES = 97
 MAX_PROMPT_TOKENS = 128
+SHIFT = 0.7
+"""Shift of the noise levels in training and sampling: a small picture needs little noise."""
 
 VIDEO_LATENT_CHANNELS = 64
 AUDIO_LATENT_CHANNELS = 2
@@ -23,14 +25,14 @@ CONFIG: dict[str, Any] = {
         "num_layers": 5,
         "in_channels": VIDEO_LATENT_CHANNELS,
         "out_channels": VIDEO_LATENT_CHANNELS,
-        "num_attention_heads": 8,
-        "attention_head_dim": 24,
-        "cross_attention_dim": 192,
+        "num_attention_heads": 4,
+        "attention_head_dim": 40,
+        "cross_attention_dim": 160,
         "caption_channels": TEXT_WIDTH,
         "audio_in_channels": AUDIO_LATENT_CHANNELS * 16,
         "audio_out_channels": AUDIO_LATENT_CHANNELS * 16,
-        "audio_num_attention_heads": 8,
-        "audio_attention_head_dim": 16,
+        "audio_num_attention_heads": 4,
+        "audio_attention_head_dim": 32,
         "audio_cross_attention_dim": 128,
         "norm_eps": 1e-6,
         "qk_norm": "rms_norm",

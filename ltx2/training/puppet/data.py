@@ -34,7 +34,9 @@ def render_shard(folder: Path, index: int, *, clips: int = CLIPS_PER_SHARD) -> P
     shard.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng([20260105, index])
     num_frames = shard_frames(index)
-    frames, waveforms, captions = [], [], []
+    frames: list[np.ndarray] = []
+    waveforms: list[np.ndarray] = []
+    captions: list[list[str]] = []
     while len(frames) < clips:
         scene = sample_scene(rng)
         if is_held_out(scene):

@@ -12,15 +12,22 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from ltx2.diffusion.state import Joint
 from ltx2.errors import CheckpointError
 from ltx2.model.audio_vae import AudioVAE, AudioVAEConfig, MelSpectrogram
 from ltx2.model.video_vae import VideoVAE, VideoVAEConfig
 from ltx2.model.vocoder import Vocoder, VocoderConfig
+from ltx2.request import Guidance, ModelProfile
 from ltx2.training import autoencoders
-from ltx2.training.loop import RunOptions, Schedule, run
+from ltx2.training.flow import FullPrecisionAttention, flow_loss
+from ltx2.training.loop import RunOptions, Schedule, last_figures, load_average, run
 from ltx2.training.optimizers import build_optimizers
 from ltx2.training.puppet import architecture
 from ltx2.training.puppet.data import Shards, render_shard
+from ltx2.training.puppet.export import export
+from ltx2.training.puppet.latents import LatentShards, encode_missing
+from ltx2.training.puppet.networks import PuppetNetworks
+from ltx2.training.puppet.text import write_text_encoder_folder
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +37,31 @@ VIDEO_VAE_STEPS = 4_000
 VIDEO_DECODER_STEPS = 3_000
 AUDIO_VAE_STEPS = 2_000
 VOCODER_STEPS = 4_000
+TRANSFORMER_STEPS = 4_000
+TRANSFORMER_BATCH = 24
+PROMPT_DROPOUT = 0.1
+
+PROFILE = ModelProfile(
+    width=architecture.WIDTH,
+    height=architecture.HEIGHT,
+    duration_s=architecture.NUM_FRAMES / architecture.FRAME_RATE,
+    frame_rate=architecture.FRAME_RATE,
+    num_steps=16,
+    video_guidance=Guidance(cfg_scale=2.5, rescale=0.5),
+    audio_guidance=Guidance(cfg_scale=2.5, rescale=0.5),
+    spatial_multiple=16,
+    min_size=64,
+    max_size=128,
+    trained_duration_s=architecture.LONG_NUM_FRAMES / architecture.FRAME_RATE,
+    max_duration_s=8.0,
+    shift=architecture.SHIFT,
+    example_prompts=(
+        'A red puppet with a top hat on a white background says "hello" in a high voice.',
+        'A blue puppet with a crown on a pink background says "music" in a low voice.',
+        "A yellow ball on a black background bounces on a metal floor with a long ring.",
+        "An orange ball on a cyan background bounces on a wood floor with a short knock.",
+    ),
+)
 
 
 def render(folder: Path, *, first: int, count: int) -> None:
@@ -125,6 +157,79 @@ def train_vocoder(folder: Path, *, steps: int = VOCODER_STEPS) -> None:
     average = run(vocoder, optimizers, step, options)
     average.copy_to(vocoder)
     _save_weights(folder / "vocoder.weights.pt", vocoder)
+
+
+def encode_latents(folder: Path) -> None:
+    """Latents of every shard that has none yet, and the tokenizer learnt from the captions."""
+    encode_missing(folder, load_video_vae(folder).eval(), load_audio_vae(folder).eval())
+    if not (folder / "text_encoder" / "tokenizer.json").exists():
+        captions = LatentShards.open(folder).all_captions()
+        write_text_encoder_folder(folder / "text_encoder", captions)
+
+
+def train_transformer(
+    folder: Path, *, steps: int = TRANSFORMER_STEPS, batch: int = TRANSFORMER_BATCH
+) -> None:
+    """Text encoder, connectors and transformer together, on latents."""
+    torch.manual_seed(4)
+    networks = PuppetNetworks(folder / "text_encoder")
+    shards = LatentShards.open(folder)
+    compression = VideoVAEConfig.from_metadata(architecture.CONFIG).compression
+
+    def step(_: int, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+        examples = shards.random_batch(batch, generator)
+        dropped = torch.rand(len(examples.captions), generator=generator) < PROMPT_DROPOUT
+        captions = [
+            "" if drop else text for drop, text in zip(dropped, examples.captions, strict=True)
+        ]
+        with torch.autocast("cpu", torch.bfloat16), FullPrecisionAttention():
+            loss = flow_loss(
+                networks.transformer,
+                Joint(examples.video, examples.audio),
+                networks.contexts(captions),
+                compression=compression,
+                frame_rate=architecture.FRAME_RATE,
+                shift=architecture.SHIFT,
+                generator=generator,
+            )
+        return loss.total, {"video": float(loss.video), "audio": float(loss.audio)}
+
+    optimizers = build_optimizers([networks], matrix_rate=2e-3, other_rate=2e-3)
+    options = RunOptions(
+        folder / "transformer.pt",
+        Schedule(steps, warmup=100, decay=0.4),
+        ema_decay=0.999,
+        save_every_s=120.0,
+    )
+    average = run(networks, optimizers, step, options)
+    average.copy_to(networks)
+    _save_weights(folder / "transformer.weights.pt", networks)
+
+
+def export_checkpoint(folder: Path, target: Path) -> None:
+    """The newest weights of every stage as one checkpoint folder.
+
+    While the transformer still trains, the averages of its last save are taken.
+    """
+    networks = PuppetNetworks(folder / "text_encoder")
+    finished = folder / "transformer.weights.pt"
+    if finished.exists():
+        _load_weights(finished, networks)
+    else:
+        load_average(folder / "transformer.pt", networks)
+    export(
+        target,
+        folder / "text_encoder",
+        networks,
+        load_video_vae(folder),
+        load_audio_vae(folder),
+        load_vocoder(folder),
+        PROFILE,
+        recipe={
+            stage: last_figures(folder / f"{stage}.jsonl")
+            for stage in ("video_vae", "video_decoder", "audio_vae", "vocoder", "transformer")
+        },
+    )
 
 
 def load_video_vae(folder: Path) -> VideoVAE:

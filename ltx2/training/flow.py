@@ -1,0 +1,132 @@
+"""The objective of the transformer: velocities of noisy latents, picture and sound together.
+
+A clip's picture and sound share one noise level sigma and have independent noise:
+noisy = (1 - sigma) * clean + sigma * noise, and the network predicts noise - clean.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+from torch.overrides import TorchFunctionMode
+
+from ltx2.diffusion.state import (
+    Joint,
+    audio_positions,
+    patchify_audio,
+    patchify_video,
+    video_positions,
+)
+from ltx2.geometry import VideoCompression
+from ltx2.model.transformer import ModalityInput, Transformer
+
+UNIFORM_SHARE = 0.1
+MOTION_WEIGHT = 2.0
+
+
+class FullPrecisionAttention(TorchFunctionMode):
+    """Inside it, attention is computed in float32 whatever the surrounding precision.
+
+    On CPUs the backward pass of bfloat16 attention takes twice as long as that of float32.
+    """
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Casts queries, keys and values up, and the result back."""
+        if func is not scaled_dot_product_attention:
+            return func(*args, **(kwargs or {}))
+        query, key, value, *rest = args
+        with torch.autocast(query.device.type, enabled=False):
+            out = func(query.float(), key.float(), value.float(), *rest, **(kwargs or {}))
+        return out.to(value.dtype)
+
+
+@dataclass(frozen=True)
+class FlowLoss:
+    """Losses of one batch: what is minimised and the plain errors of the two modalities."""
+
+    total: Tensor
+    video: Tensor
+    audio: Tensor
+
+
+def sample_sigmas(batch: int, *, shift: float, generator: torch.Generator) -> Tensor:
+    """Noise levels [B] in 0..1: logistic of a shifted normal, some of them uniform.
+
+    The uniform share keeps both ends of the range from being starved.
+    """
+    logits = torch.randn(batch, generator=generator) + shift
+    uniform = torch.rand(batch, generator=generator)
+    use_uniform = torch.rand(batch, generator=generator) < UNIFORM_SHARE
+    return torch.where(use_uniform, uniform, logits.sigmoid()).clamp(1e-3, 1.0)
+
+
+def motion_weights(latents: Tensor) -> Tensor:
+    """Weights [B, T, 1] with mean 1, larger for tokens [B, C, f, h, w] that change in time.
+
+    A mouth or a ball fills few tokens; without weights the background rules the loss.
+    """
+    change = latents.diff(dim=2).square().mean(dim=1, keepdim=True).sqrt()
+    change = torch.cat([change[:, :, :1], change], dim=2)
+    weights = 1.0 + MOTION_WEIGHT * change / change.mean(dim=(1, 2, 3, 4), keepdim=True)
+    weights = patchify_video(weights)
+    return weights / weights.mean(dim=(1, 2), keepdim=True)
+
+
+def flow_loss(
+    transformer: Transformer,
+    latents: Joint[Tensor],
+    contexts: Joint[Tensor],
+    *,
+    compression: VideoCompression,
+    frame_rate: float,
+    shift: float,
+    generator: torch.Generator,
+) -> FlowLoss:
+    """Loss of one batch of normalised latents.
+
+    Args:
+        latents: video [B, C, f, h, w] and audio [B, c, l, m].
+        contexts: connector outputs [B, T_c, D].
+        shift: mean of the logistic-normal noise levels.
+    """
+    video, audio = latents
+    batch = len(video)
+    sigma = sample_sigmas(batch, shift=shift, generator=generator)
+    clean_video, clean_audio = patchify_video(video), patchify_audio(audio)
+    inputs, targets = [], []
+    grid = (video.shape[2], video.shape[3], video.shape[4])
+    positions = (
+        video_positions(grid, compression, frame_rate),
+        audio_positions(audio.shape[2]),
+    )
+    for clean, position, context in zip(
+        (clean_video, clean_audio), positions, contexts, strict=True
+    ):
+        noise = torch.randn(clean.shape, generator=generator)
+        level = sigma[:, None, None]
+        inputs.append(
+            ModalityInput(
+                tokens=(1 - level) * clean + level * noise,
+                timesteps=sigma[:, None].expand(-1, clean.shape[1]),
+                sigma=sigma,
+                positions=position.expand(batch, -1, -1, -1),
+                context=context,
+            )
+        )
+        targets.append(noise - clean)
+    video_velocity, audio_velocity = transformer(inputs[0], inputs[1])
+    assert video_velocity is not None
+    assert audio_velocity is not None
+    video_error = (video_velocity.float() - targets[0]).square()
+    audio_error = (audio_velocity.float() - targets[1]).square()
+    weighted = (video_error * motion_weights(video)).mean() + audio_error.mean()
+    return FlowLoss(weighted, video_error.mean().detach(), audio_error.mean().detach())
