@@ -18,5 +18,5 @@ def from_uint8_frames(frames: np.ndarray) -> Tensor:
     """Video [3, F, H, W] float32 in -1..1 of pictures [F, H, W, 3] uint8."""
     import torch
 
-    video = torch.from_numpy(np.ascontiguousarray(frames)).float() / 127.5 - 1.0
+    video = torch.from_numpy(np.array(frames)).float() / 127.5 - 1.0
     return rearrange(video, "f h w c -> c f h w")

@@ -1,0 +1,50 @@
+# `make demo` and `make test` work in a fresh clone: both make the virtual environment when it is missing.
+
+VENV ?= .venv
+PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3,$(if $(shell $(name) --version 2>/dev/null),$(name))))
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+REQUIREMENTS := $(wildcard requirements*.txt) constraints.txt
+DISPLAY_FOUND := $(if $(DISPLAY)$(WAYLAND_DISPLAY)$(filter Darwin,$(shell uname)),1,0)
+
+.PHONY: help setup demo test lint bench debian-packages
+
+help:  ## these lines
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+
+setup: $(INSTALLED)  ## the virtual environment with everything in it
+
+$(INSTALLED): $(REQUIREMENTS)
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 is needed: install it, or say PYTHON=/path/to/python."; exit 1; }
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed.")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -r requirements-dev.txt -c constraints.txt
+	touch $@
+
+demo: $(INSTALLED)  ## the page, on the embedded checkpoint
+	LTX2_OPEN_BROWSER=$(DISPLAY_FOUND) $(BIN)/python app.py
+
+test: $(INSTALLED) debian-packages  ## all tests but the slow ones
+	$(BIN)/python -m pytest
+
+lint: $(INSTALLED)  ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(INSTALLED)  ## the races against named peers
+	@set -e; for race in $(basename $(notdir $(filter-out %/__init__.py,$(wildcard benchmarks/*.py)))); do \
+		echo "== $$race"; $(BIN)/python -m benchmarks.$$race; \
+	done
+
+# Tests of speech and of the page use two Debian programs; without them those tests skip and say so.
+debian-packages:
+	@{ command -v espeak-ng && command -v chromium; } >/dev/null 2>&1 || \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
+		echo "Installing espeak-ng and chromium"; \
+		{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+			apt-get install -y -qq --no-install-recommends espeak-ng chromium; } \
+			>/dev/null 2>&1 </dev/null || echo "They could not be installed; some tests will skip."; \
+	else \
+		echo "espeak-ng or chromium is missing; some tests will skip."; \
+	fi

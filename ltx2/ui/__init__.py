@@ -1,0 +1,1 @@
+"""The page: Gradio components and the functions behind them. No model code, no rules of its own."""

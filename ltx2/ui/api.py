@@ -1,0 +1,18 @@
+"""Names that programs rely on: the page's public endpoint and the order of its parameters."""
+
+GENERATE_VIDEO = "generate_video"
+"""Answers with the clip's file and the seed used, as the LTX-2 pages on Hugging Face do."""
+
+GENERATE_VIDEO_PARAMETERS = (
+    "prompt",
+    "duration",
+    "seed",
+    "randomize_seed",
+    "height",
+    "width",
+    "negative_prompt",
+    "num_inference_steps",
+    "cfg_guidance_scale",
+    "audio_cfg_guidance_scale",
+)
+"""Names as scripts written for those pages use them; ours come last. Never reorder or rename."""

@@ -1,0 +1,107 @@
+"""The whole page: its frame, its look, its views, and how it is served."""
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from ltx2.ui.generate import bind_generate, build_generate
+from ltx2.ui.studio import Studio
+
+STATIC = Path(__file__).parent / "static"
+
+TITLE = "LTX-2 Workbench"
+
+CACHE_SWEEP_S = 3_600
+"""How often old clips are looked for."""
+
+CACHE_AGE_S = 24 * 3_600
+"""How long a clip can be played and downloaded after it was made."""
+
+MAX_WAITING = 32
+"""Requests that may wait; later ones are told to come back."""
+
+
+def build_page(studio: Studio) -> gr.Blocks:
+    """The page around a studio, with every event bound, ready for `serve`."""
+    with gr.Blocks(
+        title=TITLE,
+        analytics_enabled=False,
+        fill_width=True,
+        delete_cache=(CACHE_SWEEP_S, CACHE_AGE_S),
+    ) as page:
+        gr.Markdown(
+            f"# {TITLE}\nWrite what is seen and heard. One model makes picture and sound together.",
+            elem_id="masthead",
+        )
+        view = build_generate(studio.profile)
+        bind_generate(view, studio, page)
+        gr.Markdown(render_colophon(studio.name, studio.licence), elem_id="colophon")
+    return page
+
+
+def render_colophon(model: str, licence: str | None) -> str:
+    """Which model makes the clips, under which licence, and what the clips are."""
+    named = model if licence is None else f"{model} ({licence})"
+    return f"Model: {named}. Clips are AI-generated, and each file says so."
+
+
+def build_theme() -> gr.themes.Base:
+    """Quiet paper and one green; only fonts that the visitor's machine already has."""
+    return gr.themes.Base(
+        primary_hue=gr.themes.colors.teal,
+        neutral_hue=gr.themes.colors.stone,
+        radius_size=gr.themes.sizes.radius_md,
+        font=["ui-sans-serif", "system-ui", "sans-serif"],
+        font_mono=["ui-monospace", "Consolas", "monospace"],
+    ).set(
+        body_background_fill="*neutral_50",
+        body_background_fill_dark="*neutral_950",
+        body_text_color_subdued="*neutral_500",
+        block_background_fill="white",
+        block_background_fill_dark="*neutral_900",
+        block_border_width="1px",
+        block_shadow="none",
+        block_info_text_color="*neutral_500",
+        block_label_background_fill="transparent",
+        block_label_background_fill_dark="transparent",
+        block_label_border_width="0px",
+        input_background_fill_dark="*neutral_800",
+        input_placeholder_color="*neutral_500",
+        input_placeholder_color_dark="*neutral_400",
+        button_primary_background_fill="*primary_700",
+        button_primary_background_fill_dark="*primary_700",
+        button_primary_background_fill_hover="*primary_800",
+        button_primary_background_fill_hover_dark="*primary_800",
+        button_primary_text_color="white",
+        button_primary_text_color_dark="white",
+        checkbox_background_color_selected="*primary_700",
+        checkbox_background_color_selected_dark="*primary_600",
+        checkbox_border_color_selected="*primary_700",
+        loader_color="*primary_700",
+        loader_color_dark="*primary_500",
+        slider_color="*primary_700",
+        slider_color_dark="*primary_500",
+    )
+
+
+def serve(page: gr.Blocks, *, open_browser: bool = False, **launch: Any) -> None:
+    """Serve the page until the process is stopped, everything through the queue.
+
+    Args:
+        page: what `build_page` made.
+        open_browser: show it on this machine's screen.
+        launch: further arguments of Gradio's `launch`.
+    """
+    # Gradio leaves direct posts open by default, past the queue and its limit of one at a time.
+    page.queue(api_open=False, max_size=MAX_WAITING)
+    page.launch(
+        inbrowser=open_browser,
+        footer_links=["api", "settings"],
+        run_history=False,
+        ssr_mode=False,
+        enable_monitoring=False,
+        theme=build_theme(),
+        css_paths=STATIC / "page.css",
+        **launch,
+    )

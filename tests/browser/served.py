@@ -1,0 +1,92 @@
+"""A page served by a process of its own, and a browser to look at it with."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+CHROMIUM_ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--autoplay-policy=no-user-gesture-required",
+]
+
+START_S = 120.0
+"""How long a page may take to come up on a busy machine."""
+
+
+@contextmanager
+def served_page(arguments: list[str], folder: Path, **environment: str) -> Iterator[str]:
+    """The address of a page while `python ARGUMENTS` serves it; its log is `folder/log.txt`."""
+    port = _free_port()
+    log_path = folder / "log.txt"
+    variables = {
+        **os.environ,
+        "GRADIO_SERVER_NAME": "127.0.0.1",
+        "GRADIO_SERVER_PORT": str(port),
+        "GRADIO_TEMP_DIR": str(folder / "cache"),
+        "LTX2_OPEN_BROWSER": "0",
+        **environment,
+    }
+    with log_path.open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, *arguments], cwd=ROOT, env=variables, stdout=log, stderr=log
+        )
+        try:
+            address = f"http://127.0.0.1:{port}"
+            _wait(address, process, log_path)
+            yield address
+        finally:
+            process.terminate()
+            try:
+                process.wait(timeout=20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+@contextmanager
+def chromium() -> Iterator["playwright.sync_api.Browser"]:  # noqa: F821 - imported when present
+    """Debian's browser; the test is skipped where it or its driver is missing."""
+    driver = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    program = shutil.which("chromium")
+    if program is None:
+        pytest.skip("chromium is not installed (apt-get install chromium)")
+    with driver.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=CHROMIUM_ARGUMENTS)
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def _wait(address: str, process: subprocess.Popen, log_path: Path) -> None:
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            urllib.request.urlopen(address, timeout=5).close()
+        except OSError:
+            time.sleep(0.3)
+        else:
+            return
+    pytest.fail(f"The page did not come up:\n{log_path.read_text()}")

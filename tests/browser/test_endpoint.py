@@ -1,0 +1,72 @@
+"""The page's public endpoint, as programs call it."""
+
+import json
+import urllib.error
+import urllib.request
+
+import pytest
+from gradio_client import Client
+from gradio_client.exceptions import AppError
+
+from ltx2.media.decode import read_recipe
+from tests.browser.served import served_page
+from tests.conftest import ROOT
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("stand-in")
+    with served_page(["-m", "tests.browser.stand_in_app"], folder, STAND_IN_STEP_S="0") as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def client(address, tmp_path_factory):
+    return Client(address, download_files=tmp_path_factory.mktemp("down"), verbose=False)
+
+
+def status_of(request):
+    try:
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def test_a_program_gets_the_clip_and_the_seed_with_the_prompt_alone(client):
+    video, seed = client.predict(prompt="A red ball.", api_name="/generate_video")
+    recipe = read_recipe(video)
+    assert recipe.request.prompt == "A red ball."
+    assert recipe.request.seed == seed
+
+
+def test_a_program_can_choose_the_seed_and_the_length(client):
+    video, seed = client.predict(
+        prompt="A red ball.",
+        duration=1.0,
+        seed=11,
+        randomize_seed=False,
+        api_name="/generate_video",
+    )
+    assert seed == 11
+    assert read_recipe(video).request.num_frames == 25
+
+
+def test_a_program_is_told_what_to_change(client):
+    with pytest.raises(AppError, match="The prompt is empty"):
+        client.predict(prompt="", api_name="/generate_video")
+
+
+def test_nobody_skips_the_queue(address):
+    body = json.dumps({"data": ["A red ball."]}).encode()
+    request = urllib.request.Request(
+        f"{address}/gradio_api/run/generate_video",
+        data=body,
+        headers={"Content-Type": "application/json"},
+    )
+    assert status_of(request) == 404
+
+
+@pytest.mark.parametrize("path", ["/etc/hostname", ROOT / "app.py", ROOT / "pyproject.toml"])
+def test_files_that_are_not_clips_are_not_served(address, path):
+    assert status_of(f"{address}/gradio_api/file={path}") == 403
