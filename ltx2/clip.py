@@ -15,7 +15,8 @@ class Clip:
 
     Attributes:
         frames: uint8 RGB [F, H, W, 3].
-        waveform: float32 [2, S] in -1..1; S is the length of the pictures at `sample_rate`.
+        waveform: float32 [2, S] in -1..1; S is the length of the pictures at `sample_rate`, or
+            0 for a file without sound, which is not the same as silence.
         frame_rate: pictures per second.
         sample_rate: samples per second and channel.
         recipe: how it was made; None for clips that are not ours.

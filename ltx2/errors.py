@@ -1,6 +1,9 @@
 """Errors that reach a user: each says what happened and what to do next."""
 
 
+from collections.abc import Callable
+
+
 class LTX2Error(Exception):
     """Base of all errors raised on purpose.
 
@@ -16,6 +19,10 @@ class LTX2Error(Exception):
 
     def __str__(self) -> str:
         return f"{self.message} {self.next_step}"
+
+    def __reduce__(self) -> "tuple[Callable[..., LTX2Error], tuple[type[LTX2Error], str, str]]":
+        # Errors cross process borders, and exceptions pickle positional arguments only.
+        return _rebuild, (type(self), self.message, self.next_step)
 
 
 class RequestError(LTX2Error):
@@ -40,3 +47,7 @@ class GenerationError(LTX2Error):
 
 class GenerationCancelled(Exception):  # noqa: N818 - control flow, not a failure
     """The caller asked to stop; nothing is wrong."""
+
+
+def _rebuild(kind: type[LTX2Error], message: str, next_step: str) -> LTX2Error:
+    return kind(message, next_step=next_step)

@@ -19,8 +19,9 @@ Grid = tuple[int, int, int]
 """Latent frames, height and width."""
 
 MEL_FRAMES_PER_LATENT = 4
-MEL_FRAME_S = 160 / 16_000
-"""Mel spectrograms of 16 kHz sound with a hop of 160 samples."""
+MEL_HOP_LENGTH = 160
+MEL_SAMPLE_RATE = 16_000
+"""What the spectrograms behind the audio latents are made from."""
 
 
 class Joint(NamedTuple, Generic[Part]):
@@ -131,7 +132,8 @@ def audio_positions(num_latents: int) -> Tensor:
     """Extents [1, 1, l, 2] in seconds; the first latent stands for a single mel frame."""
     mel = _extents(num_latents, MEL_FRAMES_PER_LATENT)
     mel = (mel + 1 - MEL_FRAMES_PER_LATENT).clamp_min(0.0)
-    return (mel * MEL_FRAME_S)[None, None]
+    # In this order: the rotary embedding multiplies a rounding in the last place by 10,000.
+    return (mel * MEL_HOP_LENGTH / MEL_SAMPLE_RATE)[None, None]
 
 
 def _extents(count: int, size: int) -> Tensor:

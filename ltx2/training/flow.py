@@ -118,7 +118,7 @@ def flow_loss(
                 tokens=(1 - level) * clean + level * noise,
                 timesteps=sigma[:, None].expand(-1, clean.shape[1]),
                 sigma=sigma,
-                positions=position.expand(batch, -1, -1, -1),
+                positions=position,
                 context=context,
             )
         )

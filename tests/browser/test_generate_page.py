@@ -26,9 +26,14 @@ def browser():
 
 
 @pytest.fixture(scope="module")
-def address(browser, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("stand-in")
-    with served_page(["-m", "tests.browser.stand_in_app"], folder, STAND_IN_STEP_S="0.1") as url:
+def server_folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("stand-in")
+
+
+@pytest.fixture(scope="module")
+def address(browser, server_folder):
+    command = ["-m", "tests.browser.stand_in_app"]
+    with served_page(command, server_folder, STAND_IN_STEP_S="0.1") as url:
         yield url
 
 
@@ -58,6 +63,13 @@ class opened:  # noqa: N801 - reads as a verb in a with statement
 def ask(page, prompt):
     page.locator("#prompt textarea").fill(prompt)
     page.locator("#generate").click()
+
+
+def choose_steps(page, steps):
+    page.get_by_text("More", exact=True).click()
+    field = page.get_by_label("number input for Steps")
+    field.fill(str(steps))
+    field.press("Tab")
 
 
 def wait_for_clip(page, timeout=CLIP_S):
@@ -154,16 +166,30 @@ def test_a_failure_is_one_clear_sentence_and_nothing_is_lost(page, prompt, words
 def test_stop_ends_the_work_and_keeps_the_last_clip(page):
     ask(page, "A ball.")
     before = wait_for_clip(page)["source"]
-    page.get_by_text("More", exact=True).click()
-    steps = page.get_by_label("number input for Steps")
-    steps.fill("60")
-    steps.press("Tab")
+    choose_steps(page, 60)
     ask(page, "Another ball.")
     page.get_by_text(re.compile(r"step \d+ of 60")).wait_for()
     page.locator("#stop").click()
     page.get_by_text("Stopped.").wait_for(timeout=3_000)
     page.locator("#generate").wait_for(timeout=3_000)
     assert page.evaluate("document.querySelector('#clip video').currentSrc") == before
+
+
+def test_closing_the_page_stops_its_work_for_the_next_visitor(
+    page, browser, address, server_folder
+):
+    def clips_made():
+        return (server_folder / "log.txt").read_text().count("frames of")
+
+    made_before = clips_made()
+    with opened(browser, address) as leaving:
+        choose_steps(leaving, 60)
+        ask(leaving, "A ball for nobody.")
+        leaving.get_by_text(re.compile(r"step \d+ of 60")).wait_for()
+        ask(page, "A ball.")
+        page.get_by_text(re.compile(r"queue: 1/1")).wait_for()
+    wait_for_clip(page)
+    assert clips_made() == made_before + 1
 
 
 def test_a_phone_shows_one_column_without_scrolling_sideways(browser, address):

@@ -1,3 +1,6 @@
+import copy
+import pickle
+
 import pytest
 
 from ltx2 import errors
@@ -27,3 +30,10 @@ def test_no_error_can_be_raised_without_a_next_step(kind):
 
 def test_cancelling_is_not_an_error():
     assert not issubclass(errors.GenerationCancelled, errors.LTX2Error)
+
+
+@pytest.mark.parametrize("carry", [copy.copy, lambda error: pickle.loads(pickle.dumps(error))])
+def test_an_error_can_travel_between_processes(carry):
+    error = carry(errors.MediaError("The disk is full.", next_step="Free 3 MB."))
+    assert type(error) is errors.MediaError
+    assert str(error) == "The disk is full. Free 3 MB."

@@ -233,9 +233,12 @@ def export_checkpoint(folder: Path, target: Path) -> None:
 
 
 def load_video_vae(folder: Path) -> VideoVAE:
-    """The trained video autoencoder of a work folder."""
+    """The trained video autoencoder of a work folder, with the decoder trained furthest."""
     config = VideoVAEConfig.from_metadata(architecture.CONFIG)
-    return _load_weights(folder / "video_vae.weights.pt", VideoVAE(config))
+    vae = _load_weights(folder / "video_vae.weights.pt", VideoVAE(config))
+    if (folder / "video_decoder.pt").exists():
+        load_average(folder / "video_decoder.pt", vae)
+    return vae
 
 
 def load_audio_vae(folder: Path) -> AudioVAE:
