@@ -1,6 +1,5 @@
 """Errors that reach a user: each says what happened and what to do next."""
 
-
 from collections.abc import Callable
 
 

@@ -172,23 +172,22 @@ def _identify(file: CheckpointFile) -> KnownModel | None:
 
 
 def _locate(name: str) -> Path:
-    for known in PUBLISHED:
-        if name == known.name:
-            raise CheckpointError(
-                f"The weights of {name} are not part of this project.",
-                next_step=f"Download {name}.safetensors from Lightricks/LTX-2 on Hugging Face (its "
-                f"licence is the {LTX2_LICENCE}) and give the file's path instead of the name.",
-            )
+    """The checkpoint file; an embedded model goes before a folder here of the same name."""
+    if WEIGHTS.is_dir() and name in {folder.name for folder in WEIGHTS.iterdir()}:
+        return WEIGHTS / name / MODEL_FILE
     path = Path(name)
-    if not path.exists() and len(path.parts) == 1:
-        embedded = WEIGHTS / name
-        if not embedded.is_dir():
-            raise CheckpointError(
-                f"There is no model {name!r}.",
-                next_step='Use "puppet", or the path of a model folder or .safetensors file.',
-            )
-        path = embedded
-    return path / MODEL_FILE if path.is_dir() else path
+    if path.exists():
+        return path / MODEL_FILE if path.is_dir() else path
+    if name in {known.name for known in PUBLISHED}:
+        raise CheckpointError(
+            f"The weights of {name} are not part of this project.",
+            next_step=f"Download {name}.safetensors from Lightricks/LTX-2 on Hugging Face (its "
+            f"licence is the {LTX2_LICENCE}) and give the file's path instead of the name.",
+        )
+    raise CheckpointError(
+        f"There is no model {name!r}.",
+        next_step='Use "puppet", or the path of a model folder or .safetensors file.',
+    )
 
 
 def _parse_profile(file: CheckpointFile, values: Any) -> ModelProfile:

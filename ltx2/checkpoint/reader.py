@@ -82,8 +82,9 @@ class CheckpointFile:
         try:
             with path.open("rb") as file:
                 size_bytes = os.fstat(file.fileno()).st_size
-                header = _read_header(path, file.read(_LENGTH.size), size_bytes)
-                raw = file.read(header)
+                length = _header_length(path, file.read(_LENGTH.size + 1), size_bytes)
+                file.seek(_LENGTH.size)
+                raw = file.read(length)
         except FileNotFoundError as error:
             raise CheckpointError(
                 f"There is no file {path}.", next_step="Check the path, or download the file."
@@ -184,17 +185,24 @@ def save_checkpoint(
         part.unlink(missing_ok=True)
 
 
-def _read_header(path: Path, start: bytes, size_bytes: int) -> int:
-    """Length of the header, after a look at what kind of file this is."""
-    if start.startswith(b"PK") or start.startswith(b"\x80"):
+def _header_length(path: Path, start: bytes, size_bytes: int) -> int:
+    """Bytes of the header, after a look at what kind of file this is.
+
+    Args:
+        path: for messages.
+        start: the length and the first byte of the header.
+        size_bytes: of the whole file.
+    """
+    # A length may begin like a pickle, but then an object follows.
+    if not start.endswith(b"{") and start.startswith((b"PK", b"\x80")):
         raise CheckpointError(
             f"{path.name} is a pickle, which can run any program when it is opened.",
             next_step=_CONVERT,
         )
-    if len(start) < _LENGTH.size:
+    if len(start) <= _LENGTH.size:
         _refuse(path, f"has only {len(start)} bytes")
-    (length,) = _LENGTH.unpack(start)
-    if length > MAX_HEADER_BYTES:
+    (length,) = _LENGTH.unpack(start[: _LENGTH.size])
+    if length > MAX_HEADER_BYTES or not start.endswith(b"{"):
         raise CheckpointError(f"{path.name} is not a safetensors file.", next_step=_CONVERT)
     if length > size_bytes - _LENGTH.size:
         _refuse(path, "ends inside its header")
@@ -205,8 +213,6 @@ def _parse_header(
     path: Path, raw: bytes, data_bytes: int
 ) -> tuple[dict[str, TensorInfo], dict[str, str]]:
     """Tensors and metadata of a header that fits `data_bytes` of data exactly."""
-    if not raw.startswith(b"{"):
-        raise CheckpointError(f"{path.name} is not a safetensors file.", next_step=_CONVERT)
     try:
         header = json.loads(raw.decode("utf-8"), object_pairs_hook=_without_duplicates)
     except (ValueError, RecursionError) as error:

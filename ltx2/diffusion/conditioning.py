@@ -6,7 +6,7 @@ from dataclasses import replace
 import torch
 from einops import rearrange
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812 - the usual name
+from torch.nn import functional as F
 
 from ltx2.diffusion.state import Grid, LatentState, patchify_video, video_positions
 from ltx2.geometry import VideoCompression

@@ -18,6 +18,7 @@ from ltx2.model.vocoder import Vocoder
 RESIDUAL_GAIN = 0.1
 RESAMPLE_GAIN = 0.3
 MOTION_WEIGHT = 4.0
+SIDE_WEIGHT = 2.0
 STFT_SIZES = (128, 512, 1024)
 
 
@@ -101,21 +102,32 @@ def audio_vae_step(
     waveforms: Callable[[torch.Generator], Tensor],
     *,
     latent_noise: float,
+    train_encoder: bool,
 ) -> Callable[[int, torch.Generator], tuple[Tensor, dict[str, float]]]:
-    """One step of audio autoencoder training on waveforms [B, 2, S]."""
+    """One step of audio autoencoder training on waveforms [B, 2, S].
+
+    The difference of the two channels counts on its own: it is what places a sound, and it is
+    small beside the spectrum that both share.
+    """
     rate = vae.config.sample_rate
 
     def step(_: int, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         mel = mel_front_end(waveforms(generator), rate)
         with torch.autocast("cpu", torch.bfloat16):
-            latents = vae.encode_mean(mel)
+            with torch.set_grad_enabled(train_encoder):
+                latents = vae.encode_mean(mel)
             spread = latents.detach().float().std(dim=(0, 2), keepdim=True)
             noise = torch.randn(latents.shape, generator=generator)
             decoded = vae.decoder(latents + latent_noise * spread * noise)
         error = decoded.float() - mel[:, :, : decoded.shape[2]]
-        loss = error.abs().mean() + 0.2 * error.square().mean()
+        side_error = (error[:, 0] - error[:, 1]).abs().mean()
+        loss = error.abs().mean() + 0.2 * error.square().mean() + SIDE_WEIGHT * side_error
         penalty = 1e-4 * latents.float().square().mean()
-        return loss + penalty, {"mel_l1": float(error.detach().abs().mean())}
+        figures = {
+            "mel_l1": float(error.detach().abs().mean()),
+            "side_l1": float(side_error.detach()),
+        }
+        return loss + penalty, figures
 
     return step
 

@@ -74,9 +74,13 @@ def motion_weights(latents: Tensor) -> Tensor:
 
     A mouth or a ball fills few tokens; without weights the background rules the loss.
     """
+    if latents.shape[2] == 1:
+        return torch.ones_like(patchify_video(latents[:, :1]))
     change = latents.diff(dim=2).square().mean(dim=1, keepdim=True).sqrt()
     change = torch.cat([change[:, :, :1], change], dim=2)
-    weights = 1.0 + MOTION_WEIGHT * change / change.mean(dim=(1, 2, 3, 4), keepdim=True)
+    weights = 1.0 + MOTION_WEIGHT * change / change.mean(dim=(1, 2, 3, 4), keepdim=True).clamp_min(
+        1e-6
+    )
     weights = patchify_video(weights)
     return weights / weights.mean(dim=(1, 2), keepdim=True)
 

@@ -80,9 +80,7 @@ def outputs(
             temporal=TileSize(*facts["temporal"]) if facts["temporal"] else None,
         )
         return {"video_strided": video[..., ::3, ::5, ::5]}
-    video = vae.decode(
-        inputs["latent"], noise=inputs.get("noise"), timestep=inputs.get("timestep")
-    )
+    video = vae.decode(inputs["latent"], noise=inputs.get("noise"), timestep=inputs.get("timestep"))
     return {
         "video": video,
         "video_strided": video[..., ::2, ::2],

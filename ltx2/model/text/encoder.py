@@ -97,6 +97,9 @@ class TextEncoder(nn.Module):
         """
         stripped = [prompt.strip() for prompt in prompts]
         rows: list[list[int]] = self.tokenizer(stripped, verbose=False)["input_ids"]
+        pad = self.tokenizer.pad_token_id or 0
+        # A tokenizer that adds no first token makes nothing of an empty negative prompt.
+        rows = [row or [pad] for row in rows]
         longest = max(len(row) for row in rows)
         if longest > self.max_tokens:
             raise RequestError(
@@ -104,7 +107,6 @@ class TextEncoder(nn.Module):
                 f"{self.max_tokens:,}.",
                 next_step="Shorten the prompt.",
             )
-        pad = self.tokenizer.pad_token_id or 0
         ids = [[pad] * (longest - len(row)) + row for row in rows]
         mask = [[0] * (longest - len(row)) + [1] * len(row) for row in rows]
         device = self.model.device

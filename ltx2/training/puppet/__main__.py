@@ -57,6 +57,15 @@ def audio_vae(
 
 
 @app.command()
+def audio_decoder(
+    folder: Folder = DEFAULT_FOLDER, threads: Threads = 2, steps: Steps = stages.AUDIO_DECODER_STEPS
+) -> None:
+    """Train the audio decoder on, with the encoder fixed."""
+    _start(threads)
+    stages.train_audio_decoder(folder, steps=steps)
+
+
+@app.command()
 def vocoder(
     folder: Folder = DEFAULT_FOLDER, threads: Threads = 2, steps: Steps = stages.VOCODER_STEPS
 ) -> None:
@@ -94,6 +103,53 @@ def export(
     """Write the checkpoint folder from what is trained so far."""
     _start(1)
     stages.export_checkpoint(folder, target)
+
+
+@app.command()
+def measure(
+    model: Annotated[str, typer.Option(help="checkpoint folder or name")] = "puppet",
+    clips: Annotated[int, typer.Option(help="unseen scenes to generate and judge")] = 60,
+    seed: int = 1000,
+) -> None:
+    """Judge generated clips of unseen scenes, and the ceiling that the autoencoders set."""
+    from tqdm import tqdm
+
+    from ltx2.pipeline import load
+    from ltx2.training.puppet import quality
+    from ltx2.training.puppet.measure import judge_ceiling, judge_generated, unseen_scenes
+
+    pipeline, scenes = load(model), unseen_scenes(clips, seed=seed)
+    with tqdm(total=clips, unit="clip") as bar:
+        judged = judge_generated(pipeline, scenes, seed=seed, on_progress=lambda _: bar.update())
+    typer.echo(f"## Generated, {clips} unseen scenes\n")
+    typer.echo(quality.summarise(judged).to_markdown())
+    ceiling, ratio = judge_ceiling(pipeline, scenes)
+    typer.echo(
+        f"## The same scenes rendered and passed through the autoencoders ({ratio:.1f} dB)\n"
+    )
+    typer.echo(quality.summarise(ceiling).to_markdown())
+
+
+@app.command()
+def strip(
+    target: Annotated[Path, typer.Option(help="picture to write")],
+    model: Annotated[str, typer.Option(help="checkpoint folder or name")] = "puppet",
+    seed: int = 1,
+) -> None:
+    """Draw frames and sound of ten fixed prompts, and say what is right in each."""
+    from ltx2.pipeline import load
+    from ltx2.training.puppet.measure import generate
+    from ltx2.training.puppet.prompts import TEN_PROMPTS, TEN_SCENES
+    from ltx2.training.puppet.quality import judge, verdicts
+    from ltx2.training.puppet.strip import write_strip
+
+    clips = list(generate(load(model), list(TEN_SCENES), seed=seed))
+    for prompt, scene, clip in zip(TEN_PROMPTS, TEN_SCENES, clips, strict=True):
+        judged = judge(clip.frames, clip.waveform, clip.frame_rate, clip.sample_rate, scene)
+        wrong = [name for name, verdict in verdicts(judged) if verdict.right is False]
+        typer.echo(f"{prompt} {'all right' if not wrong else 'wrong: ' + ', '.join(wrong)}")
+    rows = [(p, c.frames, c.waveform) for p, c in zip(TEN_PROMPTS, clips, strict=True)]
+    write_strip(rows, target)
 
 
 if __name__ == "__main__":

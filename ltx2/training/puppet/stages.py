@@ -1,7 +1,8 @@
 """The recipe of the puppet checkpoint, stage by stage; every stage resumes where it stopped.
 
-    render -> video-vae -> audio-vae -> vocoder -> latents -> transformer -> export
+    render, video-vae, audio-vae, vocoder, latents, transformer, export
 
+video-decoder and audio-decoder may run while the transformer trains: they keep the latents.
 A work folder holds everything: `shards/`, one state file and log per stage, `latents/`.
 """
 
@@ -27,19 +28,24 @@ from ltx2.training.puppet.data import Shards, render_shard
 from ltx2.training.puppet.export import export
 from ltx2.training.puppet.latents import LatentShards, encode_missing
 from ltx2.training.puppet.networks import PuppetNetworks
+from ltx2.training.puppet.scenes import WORDS
 from ltx2.training.puppet.text import write_text_encoder_folder
 
 logger = logging.getLogger(__name__)
 
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
-VIDEO_VAE_STEPS = 4_000
-VIDEO_DECODER_STEPS = 3_000
+VIDEO_VAE_STEPS = 2_750
+VIDEO_DECODER_STEPS = 4_000
 AUDIO_VAE_STEPS = 2_000
-VOCODER_STEPS = 4_000
-TRANSFORMER_STEPS = 4_000
+AUDIO_DECODER_STEPS = 1_200
+VOCODER_STEPS = 3_000
+TRANSFORMER_STEPS = 1_900
 TRANSFORMER_BATCH = 24
 PROMPT_DROPOUT = 0.1
+
+STAGES = ("video_vae", "video_decoder", "audio_vae", "audio_decoder", "vocoder", "transformer")
+"""Stages that train something, in order; each has a state file and a log of its name."""
 
 PROFILE = ModelProfile(
     width=architecture.WIDTH,
@@ -57,9 +63,10 @@ PROFILE = ModelProfile(
     shift=architecture.SHIFT,
     example_prompts=(
         'A red puppet with a top hat on a white background says "hello" in a high voice.',
-        'A blue puppet with a crown on a pink background says "music" in a low voice.',
-        "A yellow ball on a black background bounces on a metal floor with a long ring.",
-        "An orange ball on a cyan background bounces on a wood floor with a short knock.",
+        "A yellow ball on a pink background bounces on a metal floor with a long ring.",
+        'A blue puppet with a crown on the left of a pink background says "music" in a low voice.',
+        "A purple ball on a grey background bounces on water with a soft plop.",
+        *(f'A green puppet on a cyan background says "{word}" in a low voice.' for word in WORDS),
     ),
 )
 
@@ -107,14 +114,8 @@ def train_video_decoder(folder: Path, *, steps: int = VIDEO_DECODER_STEPS) -> No
         return shards.random_video(2, architecture.NUM_FRAMES, generator)
 
     step = autoencoders.video_vae_step(vae, clips, latent_noise=0.1, train_encoder=False)
-    average = run(
-        vae,
-        build_optimizers([vae.decoder], matrix_rate=1.5e-3, other_rate=5e-4),
-        step,
-        RunOptions(folder / "video_decoder.pt", Schedule(steps, decay=0.7)),
-    )
-    average.copy_to(vae)
-    _save_weights(folder / "video_vae.weights.pt", vae)
+    options = RunOptions(folder / "video_decoder.pt", Schedule(steps, decay=0.7))
+    run(vae, build_optimizers([vae.decoder], matrix_rate=1.5e-3, other_rate=5e-4), step, options)
 
 
 def train_audio_vae(folder: Path, *, steps: int = AUDIO_VAE_STEPS) -> None:
@@ -132,13 +133,33 @@ def train_audio_vae(folder: Path, *, steps: int = AUDIO_VAE_STEPS) -> None:
         mel_front_end,
         shards.random_waveform(64, architecture.SAMPLE_RATE, torch.Generator().manual_seed(7)),
     )
-    step = autoencoders.audio_vae_step(vae, mel_front_end, waveforms, latent_noise=0.03)
+    step = autoencoders.audio_vae_step(
+        vae, mel_front_end, waveforms, latent_noise=0.03, train_encoder=True
+    )
     optimizers = build_optimizers([vae], matrix_rate=4e-3, other_rate=3e-3)
     options = RunOptions(folder / "audio_vae.pt", Schedule(steps, decay=0.6))
     average = run(vae, optimizers, step, options)
     average.copy_to(vae)
     _measure_audio_statistics(vae, mel_front_end, shards)
     _save_weights(folder / "audio_vae.weights.pt", vae)
+
+
+def train_audio_decoder(folder: Path, *, steps: int = AUDIO_DECODER_STEPS) -> None:
+    """The decoder alone, on noisier latents, with the encoder fixed."""
+    vae = load_audio_vae(folder)
+    autoencoders.freeze(vae.encoder)
+    mel_front_end = MelSpectrogram(vae.config)
+    shards = Shards.open(folder / "shards")
+
+    def waveforms(generator: torch.Generator) -> Tensor:
+        return shards.random_waveform(6, 128 * vae.config.hop_length, generator)
+
+    step = autoencoders.audio_vae_step(
+        vae, mel_front_end, waveforms, latent_noise=0.1, train_encoder=False
+    )
+    optimizers = build_optimizers([vae.decoder], matrix_rate=2e-3, other_rate=1e-3)
+    options = RunOptions(folder / "audio_decoder.pt", Schedule(steps, decay=0.7))
+    run(vae, optimizers, step, options)
 
 
 def train_vocoder(folder: Path, *, steps: int = VOCODER_STEPS) -> None:
@@ -225,10 +246,7 @@ def export_checkpoint(folder: Path, target: Path) -> None:
         load_audio_vae(folder),
         load_vocoder(folder),
         PROFILE,
-        recipe={
-            stage: last_figures(folder / f"{stage}.jsonl")
-            for stage in ("video_vae", "video_decoder", "audio_vae", "vocoder", "transformer")
-        },
+        recipe={stage: last_figures(folder / f"{stage}.jsonl") for stage in STAGES},
     )
 
 
@@ -242,9 +260,12 @@ def load_video_vae(folder: Path) -> VideoVAE:
 
 
 def load_audio_vae(folder: Path) -> AudioVAE:
-    """The trained audio autoencoder of a work folder."""
+    """The trained audio autoencoder of a work folder, with the decoder trained furthest."""
     config = AudioVAEConfig.from_metadata(architecture.CONFIG)
-    return _load_weights(folder / "audio_vae.weights.pt", AudioVAE(config))
+    vae = _load_weights(folder / "audio_vae.weights.pt", AudioVAE(config))
+    if (folder / "audio_decoder.pt").exists():
+        load_average(folder / "audio_decoder.pt", vae)
+    return vae
 
 
 def load_vocoder(folder: Path) -> Vocoder:

@@ -91,7 +91,5 @@ def test_muon_on_a_kernel_equals_muon_on_its_matrix() -> None:
     gradient = torch.randn(6, 4, 3, 3)
     kernel.grad, matrix.grad = gradient, gradient.flatten(1)
     FlattenedMuon([kernel], lr=0.1, weight_decay=0.01).step()
-    torch.optim.Muon(
-        [matrix], lr=0.1, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"
-    ).step()
+    torch.optim.Muon([matrix], lr=0.1, weight_decay=0.01, adjust_lr_fn="match_rms_adamw").step()
     torch.testing.assert_close(kernel.detach().flatten(1), matrix.detach())

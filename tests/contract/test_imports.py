@@ -1,0 +1,158 @@
+"""Imports go down only, there are no cycles, and heavy libraries stay in their places."""
+
+import ast
+import subprocess
+import sys
+from functools import cache
+
+import pytest
+
+from tests.conftest import ROOT
+
+FLOORS = (
+    {"errors"},
+    {"settings", "geometry", "progress"},
+    {"request", "clip", "media", "model"},
+    {"diffusion", "checkpoint"},
+    {"runtime"},
+    {"pipeline"},
+    {"training", "serving"},
+    {"ui"},
+    {"__main__"},
+)
+"""Parts of the package, low to high."""
+
+HEAVY = {"torch", "transformers", "diffusers"}
+
+
+def module_name(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_name(path): path for path in [*(ROOT / "ltx2").rglob("*.py"), ROOT / "app.py"]}
+
+
+def floor_of(module):
+    """0 for the lowest; the package itself is the public face and lies below everything."""
+    if module == "app":
+        return len(FLOORS)
+    part = [*module.split("."), ""][1]
+    return next((i for i, parts in enumerate(FLOORS) if part in parts), -1 if not part else None)
+
+
+@cache
+def imports(module, *, lazy=True):
+    """Full names that a module imports; without `lazy` only what runs when it is imported."""
+    tree = ast.parse(MODULES[module].read_text())
+    found = set()
+    for node in _nodes(tree, lazy=lazy):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module} imports relatively"
+            for alias in node.names:
+                full = f"{node.module}.{alias.name}"
+                found.add(full if full in MODULES else node.module)
+    return frozenset(found)
+
+
+def _nodes(node, *, lazy):
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+            continue
+        if not lazy and isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            continue
+        yield child
+        yield from _nodes(child, lazy=lazy)
+
+
+def own_imports(module, *, lazy=True):
+    return {name for name in imports(module, lazy=lazy) if name in MODULES}
+
+
+def importers_of(library):
+    return {m for m in MODULES if any(n.split(".")[0] == library for n in imports(m))}
+
+
+def test_every_module_has_a_floor():
+    assert [module for module in MODULES if floor_of(module) is None] == []
+
+
+def test_imports_never_go_up():
+    upward = [
+        (module, name)
+        for module in MODULES
+        for name in own_imports(module)
+        if floor_of(name) > floor_of(module) and module != "ltx2"
+    ]
+    assert upward == []
+
+
+def test_there_is_no_import_cycle():
+    done, path = set(), []
+
+    def visit(module):
+        if module in done:
+            return
+        assert module not in path, f"cycle: {' -> '.join([*path, module])}"
+        path.append(module)
+        for name in sorted(own_imports(module, lazy=False)):
+            visit(name)
+        done.add(path.pop())
+
+    for module in sorted(MODULES):
+        visit(module)
+
+
+def test_gradio_stays_in_the_user_interface():
+    assert all(m == "app" or ".ui" in m for m in importers_of("gradio"))
+
+
+def test_transformers_is_imported_by_the_text_encoder_alone():
+    assert importers_of("transformers") == {"ltx2.model.text.encoder"}
+
+
+def test_av_is_imported_by_the_media_package_alone():
+    found = importers_of("av")
+    assert found
+    assert all(module.startswith("ltx2.media.") for module in found)
+
+
+def test_diffusers_is_nowhere():
+    assert importers_of("diffusers") == set()
+
+
+def test_networks_know_neither_files_nor_requests():
+    for module in MODULES:
+        if module.startswith("ltx2.model"):
+            own = {name.split(".")[1] for name in own_imports(module) if "." in name}
+            assert own <= {"errors", "geometry", "model"}, module
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import ltx2",
+        "import ltx2; ltx2.Request(prompt='x'); ltx2.Guidance; ltx2.CheckpointError",
+        "import app",
+        "import ltx2.checkpoint.catalog, ltx2.checkpoint.layouts",
+    ],
+)
+def test_no_pytorch_is_loaded_before_a_clip_is_made(statement):
+    code = f"import sys; {statement}; print(*sys.modules)"
+    ran = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert not HEAVY & set(ran.stdout.split())
+
+
+def test_the_public_face_has_every_name_it_promises():
+    import ltx2
+
+    for name in ltx2.__all__:
+        assert getattr(ltx2, name).__name__ == name
+    assert set(ltx2.__all__) <= set(dir(ltx2))
+    assert not hasattr(ltx2, "no_such_name")
+    promised = ltx2.__all__
+    assert promised == sorted(promised)

@@ -1,0 +1,117 @@
+"""A model folder with random weights, small enough to make a clip in well under a second."""
+
+import copy
+import json
+from dataclasses import dataclass
+
+import torch
+from transformers import Gemma3TextConfig, Gemma3TextModel
+
+from ltx2.checkpoint.layouts import (
+    AUDIO_CONNECTOR,
+    AUDIO_VAE,
+    FEATURE_PROJECTION,
+    TRANSFORMER,
+    VIDEO_CONNECTOR,
+    VIDEO_VAE,
+    VOCODER,
+)
+from ltx2.checkpoint.loader import (
+    build_audio_vae,
+    build_connector,
+    build_transformer,
+    build_video_vae,
+    build_vocoder,
+)
+from ltx2.checkpoint.reader import save_checkpoint
+from ltx2.model.config import FeatureProjectionConfig
+from ltx2.model.text import FeatureProjection
+from ltx2.request import Guidance, ModelProfile
+from ltx2.training.puppet.architecture import CONFIG as PUPPET_CONFIG
+from ltx2.training.puppet.text import write_text_encoder_folder
+
+PROFILE = ModelProfile(
+    width=64,
+    height=48,
+    duration_s=1.0,
+    frame_rate=8.0,
+    num_steps=2,
+    video_guidance=Guidance(cfg_scale=2.0),
+    spatial_multiple=16,
+    temporal_multiple=8,
+    min_size=32,
+    max_size=128,
+    max_duration_s=4.0,
+    shift=0.7,
+)
+
+
+def tiny_config():
+    """The puppet's configuration with fewer and narrower layers."""
+    config = copy.deepcopy(PUPPET_CONFIG)
+    config["transformer"] |= {
+        "num_layers": 2,
+        "num_attention_heads": 2,
+        "attention_head_dim": 24,
+        "cross_attention_dim": 48,
+        "audio_num_attention_heads": 2,
+        "audio_attention_head_dim": 16,
+        "audio_cross_attention_dim": 32,
+    }
+    config["vae"] |= {"encoder_base_channels": 8, "decoder_base_channels": 8}
+    config["audio_vae"]["model"]["params"]["ddconfig"] |= {"ch": 8}
+    config["vocoder"] |= {"upsample_initial_channel": 32}
+    return config
+
+
+@dataclass(frozen=True)
+class TinyCheckpoint:
+    """What goes into a checkpoint file; tests change it before writing."""
+
+    tensors: dict
+    config: dict
+    profile: ModelProfile | None = PROFILE
+
+    def write(self, path):
+        metadata = {"config": json.dumps(self.config), "licence": "Apache-2.0"}
+        if self.profile is not None:
+            metadata["profile"] = self.profile.model_dump_json()
+        save_checkpoint(path, self.tensors, metadata)
+        return path
+
+
+def tiny_checkpoint(num_states=3):
+    """Random networks of every component, transformer tables in float32 and the rest bfloat16."""
+    torch.manual_seed(0)
+    config = tiny_config()
+    sizes = FeatureProjectionConfig.from_metadata(config, num_states=num_states)
+    modules = {
+        TRANSFORMER: build_transformer(config),
+        VIDEO_CONNECTOR: build_connector(config),
+        AUDIO_CONNECTOR: build_connector(config),
+        FEATURE_PROJECTION: FeatureProjection(sizes),
+        VIDEO_VAE: build_video_vae(config),
+        AUDIO_VAE: build_audio_vae(config),
+        VOCODER: build_vocoder(config),
+    }
+    tensors = {}
+    for component, module in modules.items():
+        for name, tensor in module.state_dict().items():
+            stored = tensor if "scale_shift_table" in name else tensor.bfloat16()
+            tensors[component.prefix + name] = stored
+    return TinyCheckpoint(tensors, config)
+
+
+def write_tiny_model(folder, **changes):
+    """A model folder that `ltx2.load` accepts."""
+    folder.mkdir(parents=True, exist_ok=True)
+    checkpoint = tiny_checkpoint()
+    TinyCheckpoint(**{**vars(checkpoint), **changes}).write(folder / "model.safetensors")
+    text = folder / "text_encoder"
+    write_text_encoder_folder(text, ["a red puppet says hello", "a yellow ball bounces"] * 20)
+    torch.manual_seed(0)
+    settings = json.loads((text / "config.json").read_text())
+    model = Gemma3TextModel(Gemma3TextConfig(**settings))
+    (text / "config.json").unlink()
+    model.save_pretrained(text)
+    return folder

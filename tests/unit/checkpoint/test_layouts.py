@@ -1,0 +1,111 @@
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from ltx2.checkpoint.layouts import describe
+from ltx2.checkpoint.reader import CheckpointFile, save_checkpoint
+from ltx2.errors import CheckpointError
+from tests.conftest import ROOT
+from tests.tiny_checkpoint import tiny_checkpoint, write_tiny_model
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_tiny_model(tmp_path_factory.mktemp("models") / "tiny")
+
+
+def test_a_model_folder_is_described_completely(folder):
+    shown = describe(folder)
+    file = CheckpointFile.open(folder / "model.safetensors")
+    assert (shown.model, shown.kind, shown.licence) == ("tiny", "LTX-2 model", "Apache-2.0")
+    assert shown.fingerprint == file.fingerprint
+    assert shown.size_bytes == (folder / "model.safetensors").stat().st_size
+    assert shown.missing == ()
+    names = [part.name for part in shown.components]
+    assert names == [
+        "transformer",
+        "video connector",
+        "audio connector",
+        "feature projection",
+        "video autoencoder",
+        "audio autoencoder",
+        "vocoder",
+        "text encoder",
+    ]
+    of_file = shown.components[:-1]
+    assert sum(part.num_tensors for part in of_file) == len(file.tensors)
+    tensors = tiny_checkpoint().tensors
+    assert sum(part.num_parameters for part in of_file) == sum(t.numel() for t in tensors.values())
+    assert set(shown.components[0].dtypes) == {"BF16", "F32"}
+    assert set(shown.components[1].dtypes) == {"BF16"}
+
+
+def test_a_file_alone_is_described_like_its_folder(folder):
+    assert describe(folder / "model.safetensors") == describe(folder)
+
+
+def test_missing_parts_are_listed(tmp_path):
+    tensors = {
+        k: v
+        for k, v in tiny_checkpoint().tensors.items()
+        if not k.startswith(("vocoder.", "audio_vae."))
+    }
+    save_checkpoint(tmp_path / "part.safetensors", tensors, {"config": "{}"})
+    shown = describe(tmp_path / "part.safetensors")
+    assert shown.missing == ("audio autoencoder", "vocoder", "text encoder")
+    assert shown.licence is None
+    assert "missing      audio autoencoder, vocoder, text encoder" in str(shown)
+
+
+def test_the_description_reads_well_and_as_json(folder):
+    shown = describe(folder)
+    text = str(shown)
+    assert text.splitlines()[0] == "tiny (LTX-2 model)"
+    assert shown.fingerprint in text
+    assert "Apache-2.0" in text
+    values = json.loads(json.dumps(shown.to_json()))
+    assert values["components"][0]["name"] == "transformer"
+    assert values["components"][0]["dtypes"]["F32"] > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("diffusion_model.transformer_blocks.0.ff.net.2.lora_A.weight", "LoRA"),
+        ("post_upsample_res_blocks.0.conv1.weight", "latent upsampler"),
+        ("something.else", "unknown"),
+    ],
+)
+def test_other_files_are_told_apart(tmp_path, name, kind):
+    save_checkpoint(tmp_path / "x.safetensors", {name: torch.zeros(2, 3)}, {})
+    shown = describe(tmp_path / "x.safetensors")
+    assert (shown.model, shown.kind, shown.missing) == ("x", kind, ())
+    assert shown.components[0].num_parameters == 6
+
+
+def test_tensors_of_no_known_part_are_counted(tmp_path):
+    tensors = tiny_checkpoint().tensors | {"else.weight": torch.zeros(5)}
+    save_checkpoint(tmp_path / "x.safetensors", tensors, {})
+    other = describe(tmp_path / "x.safetensors").components[-1]
+    assert (other.name, other.num_tensors, other.num_parameters) == ("other", 1, 5)
+
+
+def test_what_is_not_there_is_an_error(tmp_path):
+    with pytest.raises(CheckpointError, match="nowhere"):
+        describe(tmp_path / "nowhere.safetensors")
+    with pytest.raises(CheckpointError, match=r"model\.safetensors"):
+        describe(tmp_path)
+
+
+def test_describing_needs_no_pytorch(folder):
+    code = (
+        "import sys; from ltx2.checkpoint.layouts import describe; "
+        f"describe({str(folder)!r}); print('torch' in sys.modules)"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert ran.stdout.strip() == "False"

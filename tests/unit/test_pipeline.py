@@ -1,0 +1,274 @@
+import numpy as np
+import pytest
+import torch
+
+import ltx2
+from ltx2.checkpoint.loader import load_networks
+from ltx2.checkpoint.reader import CheckpointFile
+from ltx2.diffusion.schedules import DISTILLED_SIGMAS
+from ltx2.errors import (
+    CheckpointError,
+    GenerationCancelled,
+    GenerationError,
+    RequestError,
+    ResourceError,
+)
+from ltx2.geometry import num_samples
+from ltx2.request import Guidance, Request
+from tests.tiny_checkpoint import PROFILE, tiny_checkpoint, write_tiny_model
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_tiny_model(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def pipeline(folder):
+    return ltx2.load(folder, device="cpu")
+
+
+def with_profile(pipeline, **changes):
+    """The same networks under another profile."""
+    return ltx2.Pipeline(
+        pipeline.networks,
+        pipeline._load_text,
+        name="other",
+        profile=pipeline.profile.model_copy(update=changes),
+        fingerprint=pipeline.fingerprint,
+        device="cpu",
+    )
+
+
+def a_request(**changes):
+    return Request(**{"prompt": "a red puppet says hello", **changes})
+
+
+def same(one, other):
+    return np.array_equal(one.frames, other.frames) and np.array_equal(one.waveform, other.waveform)
+
+
+def test_a_clip_has_the_asked_size_and_sound_of_exactly_its_length(pipeline):
+    clip = pipeline(a_request(num_frames=17, width=60, height=37))
+    assert clip.frames.shape == (17, 32, 64, 3)
+    assert clip.frames.dtype == np.uint8
+    assert clip.waveform.shape == (2, num_samples(17, 8.0, clip.sample_rate))
+    assert clip.waveform.dtype == np.float32
+    assert np.abs(clip.waveform).max() <= 1.0
+
+
+def test_sound_that_is_too_short_ends_in_silence_and_too_long_is_cut(pipeline):
+    # 9 frames at 8 Hz need 28 latents, 109 mel frames, 17,440 samples; the picture lasts 18,000.
+    padded = pipeline(a_request(num_frames=9))
+    assert padded.waveform.shape[1] == 18_000
+    assert np.abs(padded.waveform[:, 17_440:]).max() == 0.0
+    assert np.abs(padded.waveform[:, 17_000:17_440]).max() > 0.0
+    # 1 frame at 30 Hz needs one latent, one mel frame of 160 samples, and lasts 533.
+    assert pipeline(a_request(num_frames=1, frame_rate=30.0)).waveform.shape[1] == 533
+    # 1 frame at 120 Hz lasts 133 samples, fewer than a mel frame.
+    assert pipeline(a_request(num_frames=1, frame_rate=120.0)).waveform.shape[1] == 133
+
+
+def test_the_recipe_says_everything_needed_to_make_the_clip_again(pipeline):
+    clip = pipeline(a_request(seed=3))
+    assert clip.recipe.model == "tiny"
+    assert clip.recipe.fingerprint == pipeline.fingerprint
+    assert clip.recipe.software == f"ltx2 {ltx2.__version__}"
+    assert clip.recipe.request == a_request(seed=3).resolve(PROFILE)
+    assert same(pipeline(clip.recipe.request), clip)
+
+
+def test_a_seed_repeats_bit_for_bit_also_in_a_new_pipeline(folder, pipeline):
+    first = pipeline(a_request(seed=5))
+    pipeline(a_request(seed=6))
+    assert same(pipeline(a_request(seed=5)), first)
+    assert same(ltx2.load(folder, device="cpu")(a_request(seed=5)), first)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 6},
+        {"prompt": "a yellow ball bounces"},
+        {"negative_prompt": "a yellow ball"},
+        {"num_steps": 3},
+        {"video_guidance": Guidance(cfg_scale=4.0)},
+        {"audio_guidance": Guidance(cfg_scale=4.0)},
+        {"video_guidance": Guidance(stg_scale=1.0, stg_blocks=(1,))},
+        {"video_guidance": Guidance(modality_scale=3.0)},
+        {"video_guidance": Guidance(cfg_scale=2.0, rescale=1.0)},
+    ],
+)
+def test_whatever_is_asked_changes_the_clip(pipeline, change):
+    assert not same(pipeline(a_request()), pipeline(a_request(**change)))
+
+
+def test_guidance_of_one_modality_reaches_the_other_only_through_the_network(pipeline):
+    """One step: the sound's estimate does not depend on the picture's scales."""
+    plain = a_request(num_steps=1, video_guidance=Guidance(), audio_guidance=Guidance())
+    guided = plain.model_copy(update={"video_guidance": Guidance(cfg_scale=5.0)})
+    one, other = pipeline(plain), pipeline(guided)
+    assert not np.array_equal(one.frames, other.frames)
+    assert np.array_equal(one.waveform, other.waveform)
+
+
+def test_progress_names_every_stage_in_order_and_counts_every_step(pipeline):
+    seen = []
+    pipeline(a_request(num_steps=3), on_progress=seen.append)
+    steps = [(p.stage, p.step, p.total) for p in seen]
+    assert steps == [
+        ("encode prompt", 0, 1),
+        ("encode prompt", 1, 1),
+        *(("denoise", step, 3) for step in range(4)),
+        ("decode video", 0, 1),
+        ("decode video", 1, 1),
+        ("decode audio", 0, 1),
+        ("decode audio", 1, 1),
+    ]
+
+
+def test_cancelling_stops_before_the_next_step(pipeline):
+    seen = []
+
+    def after_one_step():
+        return any(p.stage == "denoise" and p.step == 1 for p in seen)
+
+    with pytest.raises(GenerationCancelled):
+        pipeline(a_request(num_steps=5), on_progress=seen.append, should_cancel=after_one_step)
+    assert (seen[-1].stage, seen[-1].step) == ("denoise", 1)
+    with pytest.raises(GenerationCancelled):
+        pipeline(a_request(), should_cancel=lambda: True)
+
+
+def test_a_prompt_is_read_once_and_the_text_encoder_only_when_needed(folder, monkeypatch):
+    pipeline = ltx2.load(folder, device="cpu")
+    load_text, read = pipeline._load_text, []
+
+    def counted():
+        text = load_text()
+
+        class Counting:
+            def contexts(self, prompts):
+                read.extend(prompts)
+                return text.contexts(prompts)
+
+        return Counting()
+
+    pipeline._load_text = counted
+    assert pipeline._text is None
+    off = {"video_guidance": Guidance(), "audio_guidance": Guidance()}
+    pipeline(a_request(prompt="one", **off))
+    assert read == ["one"]
+    pipeline(a_request(prompt="one", negative_prompt="bad"))
+    pipeline(a_request(prompt="one", negative_prompt="bad", seed=2))
+    assert read == ["one", "bad"]
+
+
+def test_more_tokens_than_the_model_reads_are_refused(pipeline):
+    with pytest.raises(RequestError, match="tokens"):
+        pipeline(a_request(prompt="hello " * 1000))
+
+
+def test_a_block_that_is_not_there_is_refused(pipeline):
+    with pytest.raises(RequestError, match="blocks 0 to 1"):
+        pipeline(a_request(video_guidance=Guidance(stg_scale=1.0, stg_blocks=(29,))))
+
+
+def test_a_distilled_model_walks_its_own_noise_levels(pipeline):
+    distilled = with_profile(pipeline, sigmas=DISTILLED_SIGMAS, num_steps=8)
+    seen = []
+    distilled(a_request(), on_progress=seen.append)
+    assert max(p.total for p in seen) == 8
+    with pytest.raises(RequestError, match="exactly 8"):
+        distilled(a_request(num_steps=20))
+
+
+def test_values_that_are_not_finite_are_an_error_and_never_a_clip(folder):
+    broken = ltx2.load(folder, device="cpu")
+    broken.networks.transformer.proj_out.bias.fill_(float("nan"))
+    with pytest.raises(GenerationError, match="step 1 of 2"):
+        broken(a_request())
+    broken = ltx2.load(folder, device="cpu")
+    broken.networks.vocoder.conv_post.bias.fill_(float("nan"))
+    with pytest.raises(GenerationError, match="not finite"):
+        broken(a_request())
+
+
+@pytest.mark.parametrize(
+    ("request_changes", "advice"),
+    [
+        ({"num_frames": 25}, "1.0 s"),
+        ({"num_frames": 9, "width": 128, "height": 128}, "64 x 48"),
+        ({"num_frames": 9}, "bfloat16"),
+    ],
+)
+def test_running_out_of_memory_names_the_cheapest_change(folder, request_changes, advice):
+    pipeline = ltx2.load(folder, device="cpu")
+
+    def out_of_memory(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
+
+    pipeline.networks.transformer.forward = out_of_memory
+    with pytest.raises(ResourceError, match=advice):
+        pipeline(a_request(**request_changes))
+
+
+def test_a_profile_that_contradicts_the_autoencoder_is_refused(pipeline):
+    with pytest.raises(CheckpointError, match="16 px and 8 frames"):
+        with_profile(pipeline, spatial_multiple=8)
+    with pytest.raises(CheckpointError, match="4 frames"):
+        with_profile(pipeline, temporal_multiple=4)
+
+
+def test_an_unknown_device_or_dtype_is_refused(folder):
+    for device in ("gpu", "cuda:99"):
+        with pytest.raises(RequestError, match=device):
+            ltx2.load(folder, device=device)
+    with pytest.raises(RequestError, match="int3"):
+        ltx2.load(folder, device="cpu", dtype="int3")
+
+
+def test_a_model_without_its_text_encoder_asks_for_it(tmp_path, folder):
+    alone = tiny_checkpoint().write(tmp_path / "alone.safetensors")
+    with pytest.raises(CheckpointError, match="text_encoder"):
+        ltx2.load(alone, device="cpu")
+    assert same(
+        ltx2.load(alone, text_encoder=folder / "text_encoder", device="cpu")(a_request()),
+        ltx2.load(folder, device="cpu")(a_request()),
+    )
+
+
+def test_a_text_encoder_of_another_depth_is_refused(tmp_path, folder):
+    deeper = tiny_checkpoint(num_states=5).write(tmp_path / "deeper.safetensors")
+    pipeline = ltx2.load(deeper, text_encoder=folder / "text_encoder", device="cpu")
+    with pytest.raises(CheckpointError, match="384 values"):
+        pipeline(a_request())
+
+
+def test_bfloat16_gives_nearly_the_same_clip(folder, pipeline):
+    exact = pipeline(a_request()).frames.astype(float)
+    rough = ltx2.load(folder, device="cpu", dtype="bfloat16")(a_request()).frames.astype(float)
+    unrelated = pipeline(a_request(seed=9)).frames.astype(float)
+    assert np.abs(exact - rough).mean() < 0.2 * np.abs(exact - unrelated).mean()
+
+
+def test_sound_is_computed_in_float32_whatever_the_dtype(folder):
+    file = CheckpointFile.open(folder / "model.safetensors")
+    networks = load_networks(file, dtype=torch.bfloat16, device="cpu")
+    assert networks.vocoder.conv_pre.weight.dtype == torch.float32
+    assert networks.audio_vae.decoder.conv_in.conv.weight.dtype == torch.float32
+    assert networks.transformer.dtype == torch.bfloat16
+
+
+def test_networks_stay_as_the_file_has_them(pipeline):
+    before = {k: v.clone() for k, v in pipeline.networks.transformer.state_dict().items()}
+    pipeline(a_request(prompt="a yellow ball bounces"))
+    after = pipeline.networks.transformer.state_dict()
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+
+
+def test_requests_are_not_changed(pipeline):
+    request = a_request()
+    copy = request.model_copy()
+    pipeline(request)
+    assert request == copy

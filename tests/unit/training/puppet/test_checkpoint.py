@@ -1,0 +1,112 @@
+"""From untrained networks to a checkpoint folder that `ltx2.load` takes, all small."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import ltx2
+from ltx2.diffusion.state import Joint
+from ltx2.geometry import VideoCompression
+from ltx2.model.audio_vae import AudioVAE, AudioVAEConfig
+from ltx2.model.video_vae import VideoVAE, VideoVAEConfig
+from ltx2.model.vocoder import Vocoder, VocoderConfig
+from ltx2.training.flow import flow_loss
+from ltx2.training.puppet import architecture
+from ltx2.training.puppet.captions import caption
+from ltx2.training.puppet.export import export
+from ltx2.training.puppet.networks import PuppetNetworks
+from ltx2.training.puppet.scenes import sample_scene
+from ltx2.training.puppet.stages import PROFILE
+from ltx2.training.puppet.text import write_text_encoder_folder
+
+
+@pytest.fixture(scope="module")
+def text_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    rng = np.random.default_rng(0)
+    folder = tmp_path_factory.mktemp("text")
+    write_text_encoder_folder(folder, [caption(sample_scene(rng), rng) for _ in range(300)])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def networks(text_folder: Path) -> PuppetNetworks:
+    torch.manual_seed(0)
+    return PuppetNetworks(text_folder)
+
+
+def test_words_of_the_world_are_few_tokens_and_other_text_can_be_read(
+    networks: PuppetNetworks,
+) -> None:
+    tokenizer = networks.text_encoder.tokenizer
+    known = 'A red puppet with a top hat on a white background says "hello" in a high voice.'
+    assert len(tokenizer(known)["input_ids"]) <= 30
+    foreign = "Ein Drache singt 竜 am Meer."
+    ids = tokenizer(foreign)["input_ids"]
+    assert tokenizer.decode(ids, skip_special_tokens=True).strip() == foreign
+
+
+def test_every_network_gets_a_gradient_once_the_output_has_moved(
+    networks: PuppetNetworks,
+) -> None:
+    head = networks.transformer.proj_out.weight, networks.transformer.audio_proj_out.weight
+    with torch.no_grad():
+        for weight in head:
+            weight.normal_(std=0.02)
+    generator = torch.Generator().manual_seed(0)
+    loss = flow_loss(
+        networks.transformer,
+        Joint(torch.randn(2, 64, 2, 2, 2), torch.randn(2, 2, 9, 16)),
+        networks.contexts(["a red puppet", ""]),
+        compression=VideoCompression(8, 16),
+        frame_rate=24.0,
+        shift=0.7,
+        generator=generator,
+    )
+    loss.total.backward()
+    without = [name for name, p in networks.named_parameters() if p.grad is None]
+    # The registers and every layer of every network take part; nothing is left behind.
+    assert without == []
+    networks.zero_grad()
+    with torch.no_grad():
+        for weight in head:
+            weight.zero_()
+
+
+def test_an_untrained_transformer_starts_at_no_velocity(networks: PuppetNetworks) -> None:
+    latents = Joint(torch.zeros(1, 64, 1, 2, 2), torch.zeros(1, 2, 3, 16))
+    with torch.no_grad():
+        loss = flow_loss(
+            networks.transformer,
+            latents,
+            networks.contexts(["a"]),
+            compression=VideoCompression(8, 16),
+            frame_rate=24.0,
+            shift=0.7,
+            generator=torch.Generator().manual_seed(0),
+        )
+    # Clean tokens are zero, so the target is the unit noise itself.
+    assert float(loss.video) == pytest.approx(1.0, abs=0.4)
+
+
+def test_an_exported_folder_loads_strictly_and_makes_a_clip(
+    networks: PuppetNetworks, text_folder: Path, tmp_path: Path
+) -> None:
+    config = architecture.CONFIG
+    target = tmp_path / "puppet"
+    export(
+        target,
+        text_folder,
+        networks,
+        VideoVAE(VideoVAEConfig.from_metadata(config)),
+        AudioVAE(AudioVAEConfig.from_metadata(config)),
+        Vocoder(VocoderConfig.from_metadata(config)),
+        PROFILE,
+        recipe={"note": "untrained"},
+    )
+    pipeline = ltx2.load(target)
+    clip = pipeline(ltx2.Request(prompt="a red puppet", num_frames=9, num_steps=1, seed=3))
+    assert clip.frames.shape == (9, architecture.HEIGHT, architecture.WIDTH, 3)
+    assert clip.waveform.shape == (2, round(9 / 24 * architecture.SAMPLE_RATE))
+    assert pipeline.profile == PROFILE
