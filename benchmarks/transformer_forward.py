@@ -19,8 +19,9 @@ from diffusers import LTX2VideoTransformer3DModel
 from torch import Tensor
 
 from ltx2.checkpoint.keymaps import TRANSFORMER_TO_DIFFUSERS, rename
-from ltx2.model.config import StreamConfig, TransformerConfig
+from ltx2.model.config import TransformerConfig
 from ltx2.model.transformer import ModalityInput, Transformer
+from ltx2.training.puppet import architecture
 
 Velocities = tuple[Tensor, Tensor]
 
@@ -47,12 +48,7 @@ class Size:
 
 
 def _puppet(dtype: torch.dtype, agreement: float) -> Size:
-    config = TransformerConfig(
-        num_layers=5,
-        video=StreamConfig(64, 64, 8, 24, (20.0, 2048.0, 2048.0)),
-        audio=StreamConfig(32, 32, 8, 16, (20.0,)),
-        caption_channels=128,
-    )
+    config = TransformerConfig.from_metadata(architecture.CONFIG)
     return Size(config, (7, 6, 6), 51, 128, dtype, repeats=31, agreement=agreement)
 
 

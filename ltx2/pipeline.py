@@ -342,7 +342,7 @@ def _fit(waveform: Tensor, length: int) -> np.ndarray:
     """Waveform [2, length], cut or followed by silence."""
     fitted = waveform.new_zeros(waveform.shape[0], length)
     kept = min(length, waveform.shape[1])
-    fitted[:, -kept:] = waveform[:, :kept]
+    fitted[:, :kept] = waveform[:, :kept]
     return fitted.float().cpu().numpy()
 
 

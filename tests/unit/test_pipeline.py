@@ -94,13 +94,19 @@ def test_a_seed_repeats_bit_for_bit_also_in_a_new_pipeline(folder, pipeline):
         {"num_steps": 3},
         {"video_guidance": Guidance(cfg_scale=4.0)},
         {"audio_guidance": Guidance(cfg_scale=4.0)},
-        {"video_guidance": Guidance(stg_scale=1.0, stg_blocks=(1,))},
-        {"video_guidance": Guidance(modality_scale=3.0)},
         {"video_guidance": Guidance(cfg_scale=2.0, rescale=1.0)},
     ],
 )
 def test_whatever_is_asked_changes_the_clip(pipeline, change):
     assert not same(pipeline(a_request()), pipeline(a_request(**change)))
+
+
+@pytest.mark.parametrize(
+    "scales", [Guidance(stg_scale=1.0, stg_blocks=(1,)), Guidance(modality_scale=3.0)]
+)
+def test_passes_that_disturb_the_network_change_the_clip(pipeline, scales):
+    plain = pipeline(a_request(video_guidance=Guidance()))
+    assert not np.array_equal(pipeline(a_request(video_guidance=scales)).frames, plain.frames)
 
 
 def test_guidance_of_one_modality_reaches_the_other_only_through_the_network(pipeline):

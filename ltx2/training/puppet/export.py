@@ -69,6 +69,7 @@ def export(
             "config": json.dumps(architecture.CONFIG),
             "profile": profile.model_dump_json(),
             "recipe": json.dumps(recipe),
+            "licence": "Apache-2.0",
         },
     )
     text_target = target / "text_encoder"

@@ -34,7 +34,7 @@ EDGE = 0.08
 LONGEST_PAUSE_S = 0.15
 IMPACT_S = 0.4
 IMPACT_PITCHES = (0.94, 1.0, 1.06)
-LARGEST_DISTANCE = 6.0
+LARGEST_DISTANCE = 4.5
 """Distance from the nearest template, in decibels, beyond which a sound is like nothing known."""
 SIDE_DB = 3.0
 """Half of what separates a sound on one side from one in the middle."""

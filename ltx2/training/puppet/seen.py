@@ -140,10 +140,10 @@ def _floor_drawings(height: int, width: int) -> Pixels:
 
 
 def _draw_mouth(
-    look: tuple[str, ...], opening: tuple[float, ...], height: int, width: int
+    names: tuple[str, ...], opening: tuple[float, ...], height: int, width: int
 ) -> Pixels:
     """A face's drawings with its mouth opened so far [N, h, w, 3]."""
-    skin, hat, background, position = look
+    skin, hat, background, position = names
     scene = TalkingFace(skin, hat, background, position, "yes", "en", "low", 0.0, 0)
     drawn = face.draw_face(scene, np.array(opening), height=height, width=width, frame_rate=1e3)
     return drawn.frames.astype(np.float32)
@@ -154,10 +154,10 @@ def _misfits(still: Pixels, drawings: Pixels) -> Signal:
     return np.array([np.minimum(np.abs(still - drawing), FAR).mean() for drawing in drawings])
 
 
-def _look_at_face(shrunk: Pixels, look: tuple[str, ...]) -> SeenFace:
-    skin, hat, background, position = look
+def _look_at_face(shrunk: Pixels, names: tuple[str, ...]) -> SeenFace:
+    skin, hat, background, position = names
     height, width = shrunk.shape[1:3]
-    closed, opened = _draw_mouth(look, (0.0, 1.0), height, width)
+    closed, opened = _draw_mouth(names, (0.0, 1.0), height, width)
     change = opened - closed
     eyes_end = np.searchsorted(_levels(height, width), face.HEAD_Y + face.MOUTH_Y - 0.05)
     change[:eyes_end] = 0  # brows rise too, and blinks must not count

@@ -249,3 +249,11 @@ def test_writing_replaces_the_file_only_when_it_is_complete(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
     with pytest.raises(ResourceError):
         save_checkpoint(tmp_path / "nowhere" / "a.safetensors", TENSORS, {})
+
+
+def test_a_file_that_cannot_take_its_place_leaves_nothing_behind(tmp_path):
+    folder = tmp_path / "model.safetensors"
+    folder.mkdir()
+    with pytest.raises(ResourceError):
+        save_checkpoint(folder, TENSORS, {})
+    assert list(tmp_path.iterdir()) == [folder]
