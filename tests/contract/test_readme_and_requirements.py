@@ -15,7 +15,7 @@ README = (ROOT / "README.md").read_text()
 FRONT_MATTER = yaml.safe_load(README.split("---")[1])
 MAKEFILE = (ROOT / "Makefile").read_text()
 
-DISTRIBUTION_OF = {"yaml": "pyyaml", "gradio_client": "gradio"}
+DISTRIBUTION_OF = {"PIL": "pillow", "yaml": "pyyaml", "gradio_client": "gradio"}
 """Distributions that go by another name than the module, or come with another."""
 
 

@@ -57,15 +57,6 @@ def audio_vae(
 
 
 @app.command()
-def audio_decoder(
-    folder: Folder = DEFAULT_FOLDER, threads: Threads = 2, steps: Steps = stages.AUDIO_DECODER_STEPS
-) -> None:
-    """Train the audio decoder on, with the encoder fixed."""
-    _start(threads)
-    stages.train_audio_decoder(folder, steps=steps)
-
-
-@app.command()
 def vocoder(
     folder: Folder = DEFAULT_FOLDER, threads: Threads = 2, steps: Steps = stages.VOCODER_STEPS
 ) -> None:

@@ -137,10 +137,12 @@ def _utterance(mono: Signal) -> Signal:
 
 
 def _loudest_impact(mono: Signal) -> Signal:
-    """From just before the loudest impact on, `IMPACT_S` of sound."""
-    start = max(0, int(_level(mono).argmax()) - 2) * HOP
+    """From just before the loudest impact that can be heard out on, `IMPACT_S` of sound."""
     length = round(IMPACT_S * SAMPLE_RATE)
-    return np.pad(mono[start : start + length], (0, max(0, start + length - mono.size)))
+    padded = np.pad(mono, (0, max(0, length + HOP - mono.size)))
+    level = _level(padded[: padded.size - length + HOP])
+    start = max(0, int(level.argmax()) - 2) * HOP
+    return padded[start : start + length]
 
 
 @functools.cache

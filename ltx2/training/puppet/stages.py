@@ -2,7 +2,7 @@
 
     render, video-vae, audio-vae, vocoder, latents, transformer, export
 
-video-decoder and audio-decoder may run while the transformer trains: they keep the latents.
+video-decoder may run while the transformer trains: it keeps the latents as they are.
 A work folder holds everything: `shards/`, one state file and log per stage, `latents/`.
 """
 
@@ -36,15 +36,14 @@ logger = logging.getLogger(__name__)
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
 VIDEO_VAE_STEPS = 2_750
-VIDEO_DECODER_STEPS = 4_000
+VIDEO_DECODER_STEPS = 1_900
 AUDIO_VAE_STEPS = 2_000
-AUDIO_DECODER_STEPS = 1_200
-VOCODER_STEPS = 3_000
+VOCODER_STEPS = 5_000
 TRANSFORMER_STEPS = 1_900
 TRANSFORMER_BATCH = 24
 PROMPT_DROPOUT = 0.1
 
-STAGES = ("video_vae", "video_decoder", "audio_vae", "audio_decoder", "vocoder", "transformer")
+STAGES = ("video_vae", "video_decoder", "audio_vae", "vocoder", "transformer")
 """Stages that train something, in order; each has a state file and a log of its name."""
 
 PROFILE = ModelProfile(
@@ -133,9 +132,7 @@ def train_audio_vae(folder: Path, *, steps: int = AUDIO_VAE_STEPS) -> None:
         mel_front_end,
         shards.random_waveform(64, architecture.SAMPLE_RATE, torch.Generator().manual_seed(7)),
     )
-    step = autoencoders.audio_vae_step(
-        vae, mel_front_end, waveforms, latent_noise=0.03, train_encoder=True
-    )
+    step = autoencoders.audio_vae_step(vae, mel_front_end, waveforms, latent_noise=0.03)
     optimizers = build_optimizers([vae], matrix_rate=4e-3, other_rate=3e-3)
     options = RunOptions(folder / "audio_vae.pt", Schedule(steps, decay=0.6))
     average = run(vae, optimizers, step, options)
@@ -144,28 +141,11 @@ def train_audio_vae(folder: Path, *, steps: int = AUDIO_VAE_STEPS) -> None:
     _save_weights(folder / "audio_vae.weights.pt", vae)
 
 
-def train_audio_decoder(folder: Path, *, steps: int = AUDIO_DECODER_STEPS) -> None:
-    """The decoder alone, on noisier latents, with the encoder fixed."""
-    vae = load_audio_vae(folder)
-    autoencoders.freeze(vae.encoder)
-    mel_front_end = MelSpectrogram(vae.config)
-    shards = Shards.open(folder / "shards")
-
-    def waveforms(generator: torch.Generator) -> Tensor:
-        return shards.random_waveform(6, 128 * vae.config.hop_length, generator)
-
-    step = autoencoders.audio_vae_step(
-        vae, mel_front_end, waveforms, latent_noise=0.1, train_encoder=False
-    )
-    optimizers = build_optimizers([vae.decoder], matrix_rate=2e-3, other_rate=1e-3)
-    options = RunOptions(folder / "audio_decoder.pt", Schedule(steps, decay=0.7))
-    run(vae, optimizers, step, options)
-
-
 def train_vocoder(folder: Path, *, steps: int = VOCODER_STEPS) -> None:
     """Mel spectrograms to waveforms, from nothing."""
     torch.manual_seed(3)
     vocoder = Vocoder(VocoderConfig.from_metadata(architecture.CONFIG))
+    autoencoders.start_apart(vocoder)
     mel_front_end = MelSpectrogram(AudioVAEConfig.from_metadata(architecture.CONFIG))
     shards = Shards.open(folder / "shards")
 
@@ -260,12 +240,9 @@ def load_video_vae(folder: Path) -> VideoVAE:
 
 
 def load_audio_vae(folder: Path) -> AudioVAE:
-    """The trained audio autoencoder of a work folder, with the decoder trained furthest."""
+    """The trained audio autoencoder of a work folder."""
     config = AudioVAEConfig.from_metadata(architecture.CONFIG)
-    vae = _load_weights(folder / "audio_vae.weights.pt", AudioVAE(config))
-    if (folder / "audio_decoder.pt").exists():
-        load_average(folder / "audio_decoder.pt", vae)
-    return vae
+    return _load_weights(folder / "audio_vae.weights.pt", AudioVAE(config))
 
 
 def load_vocoder(folder: Path) -> Vocoder:

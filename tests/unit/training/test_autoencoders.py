@@ -1,0 +1,110 @@
+"""Starting points and losses of the autoencoders' and the vocoder's training."""
+
+import pytest
+import torch
+
+from ltx2.model.audio_vae import AudioVAE, AudioVAEConfig, MelSpectrogram
+from ltx2.model.video_vae import VideoVAE, VideoVAEConfig
+from ltx2.model.vocoder import Vocoder, VocoderConfig
+from ltx2.training.autoencoders import (
+    freeze,
+    psnr,
+    spectral_loss,
+    start_apart,
+    start_from_mean,
+    start_from_skips,
+    video_loss,
+    video_vae_step,
+    vocoder_step,
+)
+from ltx2.training.puppet.architecture import CONFIG
+
+
+def video_vae() -> VideoVAE:
+    torch.manual_seed(0)
+    return VideoVAE(VideoVAEConfig.from_metadata(CONFIG))
+
+
+def test_a_vocoder_that_starts_apart_keeps_the_sides_apart_and_alike() -> None:
+    torch.manual_seed(0)
+    vocoder = Vocoder(VocoderConfig.from_metadata(CONFIG))
+    start_apart(vocoder)
+    mel = torch.randn(1, 2, 6, 64)
+    other = mel.clone()
+    other[:, 1] += 1.0
+    with torch.no_grad():
+        waveform, changed, swapped = vocoder(mel), vocoder(other), vocoder(mel.flip(1))
+    torch.testing.assert_close(waveform[:, 0], changed[:, 0])
+    assert not torch.allclose(waveform[:, 1], changed[:, 1])
+    torch.testing.assert_close(waveform.flip(1), swapped, atol=1e-5, rtol=1e-4)
+
+
+def test_starting_from_skips_shrinks_what_the_blocks_add() -> None:
+    plain, quiet = video_vae(), video_vae()
+    start_from_skips(quiet)
+    x = torch.randn(1, 32, 2, 4, 4)
+    with torch.no_grad():
+        added = [(vae.encoder.down_blocks[0](x) - x).std() for vae in (plain, quiet)]
+    assert added[1] < 0.3 * added[0]
+
+
+def test_an_audio_decoder_starts_at_the_mean_of_the_sound() -> None:
+    config = AudioVAEConfig.from_metadata(CONFIG)
+    vae, mel = AudioVAE(config), MelSpectrogram(config)
+    waveform = torch.randn(4, 2, 4000, generator=torch.Generator().manual_seed(0)) * 0.1
+    start_from_mean(vae, mel, waveform)
+    assert vae.decoder.conv_out.conv.bias is not None
+    torch.testing.assert_close(
+        vae.decoder.conv_out.conv.bias, mel(waveform, 16_000).mean(dim=(0, 2, 3))
+    )
+
+
+def test_an_error_where_something_moves_costs_more_than_one_where_all_is_still() -> None:
+    video = torch.zeros(1, 3, 4, 8, 8)
+    video[:, :, 2:, :4] = 1.0  # the upper half changes between the second and the third frame
+    losses = []
+    for row in (0, 7):
+        wrong = video.clone()
+        wrong[:, :, 2, row] += 0.1
+        losses.append(float(video_loss(wrong, video)))
+    assert losses[0] > 3 * losses[1] > 0
+    assert float(video_loss(video, video)) == 0.0
+
+
+def test_equal_sounds_have_no_spectral_loss_and_silence_is_finite() -> None:
+    sound = torch.randn(2, 2, 3000, generator=torch.Generator().manual_seed(0)) * 0.1
+    assert float(spectral_loss(sound, sound)) == pytest.approx(0.0, abs=1e-6)
+    assert torch.isfinite(spectral_loss(torch.zeros(2, 2, 3000), torch.zeros(2, 2, 3000)))
+    assert float(spectral_loss(0.5 * sound, sound)) > 0.1
+
+
+def test_the_ratio_of_a_known_error_is_its_decibels() -> None:
+    picture = torch.zeros(1, 3, 1, 4, 4)
+    assert psnr(picture + 0.2, picture) == pytest.approx(20.0, abs=1e-3)
+
+
+def test_a_frozen_encoder_gets_no_gradient_and_the_decoder_does() -> None:
+    vae = video_vae()
+    freeze(vae.encoder)
+    generator = torch.Generator().manual_seed(0)
+    step = video_vae_step(
+        vae,
+        lambda g: torch.rand(1, 3, 9, 32, 32, generator=g),
+        latent_noise=0.1,
+        train_encoder=False,
+    )
+    loss, figures = step(0, generator)
+    loss.backward()
+    assert all(p.grad is None for p in vae.encoder.parameters())
+    assert all(p.grad is not None for p in vae.decoder.parameters())
+    assert figures["psnr"] > 0
+
+
+def test_a_vocoder_step_sees_the_sides() -> None:
+    vocoder = Vocoder(VocoderConfig.from_metadata(CONFIG))
+    mel = MelSpectrogram(AudioVAEConfig.from_metadata(CONFIG))
+    noise = torch.randn(1, 1, 3200, generator=torch.Generator().manual_seed(0)) * 0.1
+    step = vocoder_step(vocoder, mel, lambda _: torch.cat([noise, 0.1 * noise], dim=1))
+    loss, figures = step(0, torch.Generator())
+    assert torch.isfinite(loss)
+    assert figures["side_l1"] > 1.0  # ten times louder on one side is 2.3 in natural logs
