@@ -85,6 +85,10 @@ def build_pair(size: Size) -> tuple[Transformer, Any]:
             num_layers=config.num_layers,
             caption_channels=config.caption_channels,
             rope_type="split",
+            pos_embed_max_pos=int(config.video.max_positions[0]),
+            base_height=int(config.video.max_positions[1]),
+            base_width=int(config.video.max_positions[2]),
+            audio_pos_embed_max_pos=int(config.audio.max_positions[0]),
         )
     weights = {rename(k, TRANSFORMER_TO_DIFFUSERS): v for k, v in ours.state_dict().items()}
     theirs.load_state_dict(weights, assign=True)

@@ -93,8 +93,6 @@ def run(
     optimizers: list[Optimizer],
     step_function: Step,
     options: RunOptions,
-    *,
-    on_save: Callable[[int], None] | None = None,
 ) -> Average:
     """The averaged weights after `options.schedule.steps` steps.
 
@@ -103,10 +101,9 @@ def run(
 
     Args:
         module: everything that is trained; only parameters that require gradients change.
-        on_save: called with the step after each save.
 
     Raises:
-        GenerationError: the loss is not finite.
+        GenerationError: the loss or its gradient is not finite.
     """
     average = Average(module, options.ema_decay)
     generator = torch.Generator().manual_seed(options.seed)
@@ -124,13 +121,10 @@ def run(
         for optimizer in optimizers:
             optimizer.zero_grad(set_to_none=True)
         loss, values = step_function(step, generator)
-        if not torch.isfinite(loss):
-            raise GenerationError(
-                f"The loss became {loss.item()} at step {step}.",
-                next_step="Lower the learning rate and resume from the saved state.",
-            )
+        _require_finite(loss, "loss", step)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, options.max_grad_norm)
+        norm = torch.nn.utils.clip_grad_norm_(parameters, options.max_grad_norm)
+        _require_finite(norm, "gradient", step)
         for optimizer in optimizers:
             optimizer.step()
         average.update(step)
@@ -145,9 +139,16 @@ def run(
         if now - saved > options.save_every_s or step + 1 == options.schedule.steps:
             _save(options.state_path, step + 1, module, optimizers, average, generator)
             saved = time.monotonic()
-            if on_save is not None:
-                on_save(step + 1)
     return average
+
+
+def _require_finite(value: Tensor, name: str, step: int) -> None:
+    """Stops before weights are touched, so that the saved state stays usable."""
+    if not torch.isfinite(value):
+        raise GenerationError(
+            f"The {name} became {value.item()} at step {step}.",
+            next_step="Lower the learning rate and resume from the saved state.",
+        )
 
 
 def _set_rates(optimizers: list[Optimizer], rates: list[list[float]], factor: float) -> None:
@@ -201,12 +202,20 @@ def _restore(
     return int(state["step"])
 
 
-def load_average(state_path: Path, module: nn.Module) -> None:
-    """Writes the averaged weights of a run, finished or not, into a module."""
+def load_average(state_path: Path, module: nn.Module, *, prefix: str = "") -> None:
+    """Writes the averaged weights of a run, finished or not, into a module.
+
+    Args:
+        state_path: state file of the run.
+        module: of the same shape as the one that was trained.
+        prefix: only parameters whose names start with it are written.
+    """
     state = torch.load(state_path, map_location="cpu", weights_only=True)
     with torch.no_grad():
-        for parameter, value in zip(module.parameters(), state["average"], strict=True):
-            parameter.copy_(value)
+        named = module.named_parameters()
+        for (name, parameter), value in zip(named, state["average"], strict=True):
+            if name.startswith(prefix):
+                parameter.copy_(value)
 
 
 def last_figures(log_path: Path) -> dict[str, float]:

@@ -43,7 +43,7 @@ def build_optimizers(
     other_rate: float,
     weight_decay: float = 0.01,
 ) -> list[Optimizer]:
-    """Muon for parameters with two or more axes, AdamW for biases, norms and embeddings.
+    """Muon for parameters with two or more axes, AdamW for biases, norms and token embeddings.
 
     Args:
         modules: networks to train; parameters without gradients are left out.

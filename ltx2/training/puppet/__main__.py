@@ -107,18 +107,19 @@ def measure(
 
     from ltx2.pipeline import load
     from ltx2.training.puppet import quality
-    from ltx2.training.puppet.measure import judge_ceiling, judge_generated, unseen_scenes
+    from ltx2.training.puppet.measure import (
+        judge_ceiling,
+        judge_generated,
+        side_by_side,
+        unseen_scenes,
+    )
 
     pipeline, scenes = load(model), unseen_scenes(clips, seed=seed)
     with tqdm(total=clips, unit="clip") as bar:
         judged = judge_generated(pipeline, scenes, seed=seed, on_progress=lambda _: bar.update())
-    typer.echo(f"## Generated, {clips} unseen scenes\n")
-    typer.echo(quality.summarise(judged).to_markdown())
     ceiling, ratio = judge_ceiling(pipeline, scenes)
-    typer.echo(
-        f"## The same scenes rendered and passed through the autoencoders ({ratio:.1f} dB)\n"
-    )
-    typer.echo(quality.summarise(ceiling).to_markdown())
+    typer.echo(f"{clips} unseen scenes; the ceiling is at {ratio:.1f} dB\n")
+    typer.echo(side_by_side(quality.summarise(judged), quality.summarise(ceiling)))
 
 
 @app.command()

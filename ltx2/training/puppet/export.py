@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from ltx2.checkpoint.reader import save_checkpoint
@@ -61,7 +60,18 @@ def export(
         profile: usual settings, read by `ltx2.load` and by the page.
         recipe: how it was trained, kept in the metadata.
     """
-    target.mkdir(parents=True, exist_ok=True)
+    text_target = target / "text_encoder"
+    text_target.mkdir(parents=True, exist_ok=True)
+    for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(text_folder / name, text_target / name)
+    save_checkpoint(
+        text_target / "model.safetensors",
+        {
+            f"model.{name}": tensor.to(torch.bfloat16)
+            for name, tensor in networks.text_encoder.model.state_dict().items()
+        },
+        {"format": "pt"},
+    )
     save_checkpoint(
         target / "model.safetensors",
         official_tensors(networks, video_vae, audio_vae, vocoder),
@@ -72,12 +82,3 @@ def export(
             "licence": "Apache-2.0",
         },
     )
-    text_target = target / "text_encoder"
-    text_target.mkdir(exist_ok=True)
-    for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
-        shutil.copy(text_folder / name, text_target / name)
-    weights = {
-        f"model.{name}": tensor.to(torch.bfloat16).contiguous()
-        for name, tensor in networks.text_encoder.model.state_dict().items()
-    }
-    save_file(weights, text_target / "model.safetensors", metadata={"format": "pt"})

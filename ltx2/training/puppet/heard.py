@@ -130,6 +130,8 @@ def _utterance(mono: Signal) -> Signal:
     level = _level(mono)
     noise = np.percentile(level, 10)
     loud = np.flatnonzero(level > noise + EDGE * (level.max() - noise))
+    if loud.size == 0:  # as loud throughout, like a hum
+        return mono
     ends = np.flatnonzero(np.diff(loud) > LONGEST_PAUSE_S * SAMPLE_RATE / HOP)
     pieces = np.split(loud, ends + 1)
     piece = max(pieces, key=lambda part: float(level[part].sum()))

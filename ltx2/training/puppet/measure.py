@@ -18,7 +18,7 @@ from ltx2.progress import OnProgress, Progress, ignore_progress
 from ltx2.request import Request
 from ltx2.training.autoencoders import psnr
 from ltx2.training.puppet.captions import caption
-from ltx2.training.puppet.quality import Judgement, judge
+from ltx2.training.puppet.quality import Judgement, OffsetSummary, Share, Summary, judge
 from ltx2.training.puppet.scenes import Scene, sample_scene
 from ltx2.training.puppet.world import RenderedClip, render
 
@@ -78,3 +78,26 @@ def judge_ceiling(pipeline: Pipeline, scenes: list[Scene]) -> tuple[list[Judgeme
             judge(clip.frames, clip.waveform, clip.frame_rate, clip.sample_rate, scene)
         )
     return judgements, float(np.mean(ratios))
+
+
+def side_by_side(generated: Summary, ceiling: Summary) -> str:
+    """Both summaries of the same scenes as one Markdown table."""
+    lines = ["| clip | what | generated | ceiling |", "| --- | --- | ---: | ---: |"]
+    for ours, best in zip(generated.shares, ceiling.shares, strict=True):
+        name = ours.name.replace("_", " ")
+        lines.append(f"| {ours.subject} | {name} | {_right(ours)} | {_right(best)} |")
+    for ours, best in zip(generated.offsets, ceiling.offsets, strict=True):
+        what = "sound to picture, median and 90th percentile"
+        lines.append(f"| {ours.subject} | {what} | {_size(ours)} | {_size(best)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _right(share: Share) -> str:
+    return f"{share.num_right} of {share.num_measured}"
+
+
+def _size(offset: OffsetSummary) -> str:
+    if not offset.num_measured:
+        return "not measurable"
+    size = f"{offset.median_size_ms:.0f} and {offset.p90_size_ms:.0f} ms"
+    return f"{size} ({offset.num_measured} of {offset.num_clips} measurable)"

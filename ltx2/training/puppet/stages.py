@@ -7,6 +7,7 @@ A work folder holds everything: `shards/`, one state file and log per stage, `la
 """
 
 import logging
+import shutil
 from pathlib import Path
 from typing import TypeVar
 
@@ -38,8 +39,8 @@ AnyModule = TypeVar("AnyModule", bound=nn.Module)
 VIDEO_VAE_STEPS = 2_750
 VIDEO_DECODER_STEPS = 1_900
 AUDIO_VAE_STEPS = 2_000
-VOCODER_STEPS = 5_000
-TRANSFORMER_STEPS = 1_900
+VOCODER_STEPS = 9_600
+TRANSFORMER_STEPS = 1_650
 TRANSFORMER_BATCH = 24
 PROMPT_DROPOUT = 0.1
 
@@ -150,14 +151,15 @@ def train_vocoder(folder: Path, *, steps: int = VOCODER_STEPS) -> None:
     shards = Shards.open(folder / "shards")
 
     def waveforms(generator: torch.Generator) -> Tensor:
-        return shards.random_waveform(6, 48 * mel_front_end.config.hop_length, generator)
+        # Most cuts are silent; the loudest quarter is where there is something to learn.
+        cuts = shards.random_waveform(24, 48 * mel_front_end.config.hop_length, generator)
+        loudest = cuts.square().mean(dim=(1, 2)).argsort(descending=True)[:6]
+        return cuts[loudest]
 
     step = autoencoders.vocoder_step(vocoder, mel_front_end, waveforms)
     optimizers = build_optimizers([vocoder], matrix_rate=2e-3, other_rate=8e-4)
     options = RunOptions(folder / "vocoder.pt", Schedule(steps, decay=0.6))
-    average = run(vocoder, optimizers, step, options)
-    average.copy_to(vocoder)
-    _save_weights(folder / "vocoder.weights.pt", vocoder)
+    run(vocoder, optimizers, step, options)
 
 
 def encode_latents(folder: Path) -> None:
@@ -202,22 +204,14 @@ def train_transformer(
         ema_decay=0.999,
         save_every_s=120.0,
     )
-    average = run(networks, optimizers, step, options)
-    average.copy_to(networks)
-    _save_weights(folder / "transformer.weights.pt", networks)
+    run(networks, optimizers, step, options)
 
 
 def export_checkpoint(folder: Path, target: Path) -> None:
-    """The newest weights of every stage as one checkpoint folder.
-
-    While the transformer still trains, the averages of its last save are taken.
-    """
+    """The averaged weights of every stage's last save as one checkpoint folder, with the logs."""
     networks = PuppetNetworks(folder / "text_encoder")
-    finished = folder / "transformer.weights.pt"
-    if finished.exists():
-        _load_weights(finished, networks)
-    else:
-        load_average(folder / "transformer.pt", networks)
+    load_average(folder / "transformer.pt", networks)
+    logs = [log for stage in STAGES if (log := folder / f"{stage}.jsonl").exists()]
     export(
         target,
         folder / "text_encoder",
@@ -226,8 +220,11 @@ def export_checkpoint(folder: Path, target: Path) -> None:
         load_audio_vae(folder),
         load_vocoder(folder),
         PROFILE,
-        recipe={stage: last_figures(folder / f"{stage}.jsonl") for stage in STAGES},
+        recipe={log.stem: last_figures(log) for log in logs},
     )
+    (target / "training").mkdir(exist_ok=True)
+    for log in logs:
+        shutil.copy(log, target / "training" / log.name)
 
 
 def load_video_vae(folder: Path) -> VideoVAE:
@@ -235,7 +232,7 @@ def load_video_vae(folder: Path) -> VideoVAE:
     config = VideoVAEConfig.from_metadata(architecture.CONFIG)
     vae = _load_weights(folder / "video_vae.weights.pt", VideoVAE(config))
     if (folder / "video_decoder.pt").exists():
-        load_average(folder / "video_decoder.pt", vae)
+        load_average(folder / "video_decoder.pt", vae, prefix="decoder.")
     return vae
 
 
@@ -246,9 +243,10 @@ def load_audio_vae(folder: Path) -> AudioVAE:
 
 
 def load_vocoder(folder: Path) -> Vocoder:
-    """The trained vocoder of a work folder."""
-    config = VocoderConfig.from_metadata(architecture.CONFIG)
-    return _load_weights(folder / "vocoder.weights.pt", Vocoder(config))
+    """The vocoder of a work folder, trained so far."""
+    vocoder = Vocoder(VocoderConfig.from_metadata(architecture.CONFIG))
+    load_average(folder / "vocoder.pt", vocoder)
+    return vocoder
 
 
 @torch.no_grad()

@@ -76,6 +76,20 @@ def test_a_loss_that_is_not_finite_stops_the_run_with_a_next_step(tmp_path: Path
         run(module, [], step, RunOptions(tmp_path / "x.pt", Schedule(3)))
 
 
+def test_a_gradient_that_is_not_finite_leaves_the_weights_alone(tmp_path: Path) -> None:
+    module = small_network()
+    before = [p.detach().clone() for p in module.parameters()]
+
+    def step(_: int, __: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+        # The root of zero is zero, its slope is infinite.
+        return (next(module.parameters()) * 0.0).abs().sqrt().sum(), {}
+
+    optimizers = build_optimizers([module], matrix_rate=1e-2, other_rate=1e-2)
+    with pytest.raises(GenerationError, match="gradient"):
+        run(module, optimizers, step, RunOptions(tmp_path / "x.pt", Schedule(3)))
+    assert all(torch.equal(a, b) for a, b in zip(before, module.parameters(), strict=True))
+
+
 def test_the_rate_warms_up_stays_and_falls() -> None:
     schedule = Schedule(100, warmup=10, decay=0.5, final=0.0)
     assert schedule.factor(0) == pytest.approx(0.1)

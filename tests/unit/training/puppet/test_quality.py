@@ -290,3 +290,11 @@ def test_98_of_100_verdicts_on_random_scenes_are_right_and_offsets_are_small(dam
         assert offset.num_measured == offset.num_clips
         assert offset.median_size_ms <= 15
         assert offset.p90_size_ms <= 25
+
+
+@needs_espeak
+def test_a_steady_hum_is_no_word_and_no_crash():
+    clip = render(FACE)
+    hum = np.full_like(clip.waveform, 0.2)
+    judgement = judge(clip.frames, hum, clip.frame_rate, clip.sample_rate, FACE)
+    assert judgement.word.right is False
