@@ -18,7 +18,6 @@ from ltx2.model.vocoder import Vocoder
 RESIDUAL_GAIN = 0.1
 RESAMPLE_GAIN = 0.3
 MOTION_WEIGHT = 4.0
-SIDE_WEIGHT = 2.0
 SILENT_NORM = 1.0
 STFT_SIZES = (128, 512, 1024)
 
@@ -46,23 +45,6 @@ def start_from_mean(vae: AudioVAE, mel_front_end: MelSpectrogram, waveform: Tens
     bias = vae.decoder.conv_out.conv.bias
     if bias is not None:
         bias.copy_(mel.mean(dim=(0, 2, 3)))
-
-
-@torch.no_grad()
-def start_apart(vocoder: Vocoder) -> None:
-    """Lets each half of the channels begin with one side of the stereo sound, both alike.
-
-    Otherwise the narrow last layers settle on one waveform for both sides and never leave it.
-    """
-    for module in vocoder.modules():
-        if isinstance(module, nn.Conv1d | nn.ConvTranspose1d):
-            rows, columns = module.weight.shape[0] // 2, module.weight.shape[1] // 2
-            module.weight[rows:, columns:] = module.weight[:rows, :columns]
-            module.weight[:rows, columns:] = 0.0
-            module.weight[rows:, :columns] = 0.0
-            if module.bias is not None:
-                half = module.bias.shape[0] // 2
-                module.bias[half:] = module.bias[:half]
 
 
 def video_loss(actual: Tensor, expected: Tensor) -> Tensor:
@@ -169,9 +151,6 @@ def vocoder_step(
 ) -> Callable[[int, torch.Generator], tuple[Tensor, dict[str, float]]]:
     """One step of vocoder training: waveform to mel and back.
 
-    The difference of the two channels counts on its own: it is what places a sound, and it is
-    small beside the spectrum that both share.
-
     The waveform's length must be a multiple of the hop; the last mel frame is dropped so that
     frame k stands for the samples that start at k hops, as at inference.
     """
@@ -183,14 +162,9 @@ def vocoder_step(
         with torch.autocast("cpu", torch.bfloat16):
             made = vocoder(mel[:, :, :-1])
         made = made.float()
-        error = mel_front_end(made, rate) - mel
-        side_error = (error[:, 0] - error[:, 1]).abs().mean()
-        loss = spectral_loss(made, waveform) + 0.5 * error.abs().mean() + SIDE_WEIGHT * side_error
-        figures = {
-            "mel_l1": float(error.detach().abs().mean()),
-            "side_l1": float(side_error.detach()),
-        }
-        return loss, figures
+        mel_error = (mel_front_end(made, rate) - mel).abs().mean()
+        spectral = spectral_loss(made, waveform)
+        return spectral + 0.5 * mel_error, {"mel_l1": float(mel_error.detach())}
 
     return step
 

@@ -86,9 +86,9 @@ def side_by_side(generated: Summary, ceiling: Summary) -> str:
     for ours, best in zip(generated.shares, ceiling.shares, strict=True):
         name = ours.name.replace("_", " ")
         lines.append(f"| {ours.subject} | {name} | {_right(ours)} | {_right(best)} |")
-    for ours, best in zip(generated.offsets, ceiling.offsets, strict=True):
-        what = "sound to picture, median and 90th percentile"
-        lines.append(f"| {ours.subject} | {what} | {_size(ours)} | {_size(best)} |")
+    what = "sound to picture, median and 90th percentile"
+    for offset, least in zip(generated.offsets, ceiling.offsets, strict=True):
+        lines.append(f"| {offset.subject} | {what} | {_size(offset)} | {_size(least)} |")
     return "\n".join(lines) + "\n"
 
 

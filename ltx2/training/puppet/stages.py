@@ -39,7 +39,7 @@ AnyModule = TypeVar("AnyModule", bound=nn.Module)
 VIDEO_VAE_STEPS = 2_750
 VIDEO_DECODER_STEPS = 1_900
 AUDIO_VAE_STEPS = 2_000
-VOCODER_STEPS = 9_600
+VOCODER_STEPS = 3_000
 TRANSFORMER_STEPS = 1_650
 TRANSFORMER_BATCH = 24
 PROMPT_DROPOUT = 0.1
@@ -146,15 +146,11 @@ def train_vocoder(folder: Path, *, steps: int = VOCODER_STEPS) -> None:
     """Mel spectrograms to waveforms, from nothing."""
     torch.manual_seed(3)
     vocoder = Vocoder(VocoderConfig.from_metadata(architecture.CONFIG))
-    autoencoders.start_apart(vocoder)
     mel_front_end = MelSpectrogram(AudioVAEConfig.from_metadata(architecture.CONFIG))
     shards = Shards.open(folder / "shards")
 
     def waveforms(generator: torch.Generator) -> Tensor:
-        # Most cuts are silent; the loudest quarter is where there is something to learn.
-        cuts = shards.random_waveform(24, 48 * mel_front_end.config.hop_length, generator)
-        loudest = cuts.square().mean(dim=(1, 2)).argsort(descending=True)[:6]
-        return cuts[loudest]
+        return shards.random_waveform(6, 48 * mel_front_end.config.hop_length, generator)
 
     step = autoencoders.vocoder_step(vocoder, mel_front_end, waveforms)
     optimizers = build_optimizers([vocoder], matrix_rate=2e-3, other_rate=8e-4)

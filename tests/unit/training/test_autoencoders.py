@@ -10,7 +10,6 @@ from ltx2.training.autoencoders import (
     freeze,
     psnr,
     spectral_loss,
-    start_apart,
     start_from_mean,
     start_from_skips,
     video_loss,
@@ -23,20 +22,6 @@ from ltx2.training.puppet.architecture import CONFIG
 def video_vae() -> VideoVAE:
     torch.manual_seed(0)
     return VideoVAE(VideoVAEConfig.from_metadata(CONFIG))
-
-
-def test_a_vocoder_that_starts_apart_keeps_the_sides_apart_and_alike() -> None:
-    torch.manual_seed(0)
-    vocoder = Vocoder(VocoderConfig.from_metadata(CONFIG))
-    start_apart(vocoder)
-    mel = torch.randn(1, 2, 6, 64)
-    other = mel.clone()
-    other[:, 1] += 1.0
-    with torch.no_grad():
-        waveform, changed, swapped = vocoder(mel), vocoder(other), vocoder(mel.flip(1))
-    torch.testing.assert_close(waveform[:, 0], changed[:, 0])
-    assert not torch.allclose(waveform[:, 1], changed[:, 1])
-    torch.testing.assert_close(waveform.flip(1), swapped, atol=1e-5, rtol=1e-4)
 
 
 def test_starting_from_skips_shrinks_what_the_blocks_add() -> None:
@@ -100,11 +85,12 @@ def test_a_frozen_encoder_gets_no_gradient_and_the_decoder_does() -> None:
     assert figures["psnr"] > 0
 
 
-def test_a_vocoder_step_sees_the_sides() -> None:
+def test_a_vocoder_step_compares_mel_spectrograms() -> None:
+    torch.manual_seed(0)
     vocoder = Vocoder(VocoderConfig.from_metadata(CONFIG))
     mel = MelSpectrogram(AudioVAEConfig.from_metadata(CONFIG))
-    noise = torch.randn(1, 1, 3200, generator=torch.Generator().manual_seed(0)) * 0.1
-    step = vocoder_step(vocoder, mel, lambda _: torch.cat([noise, 0.1 * noise], dim=1))
-    loss, figures = step(0, torch.Generator())
-    assert torch.isfinite(loss)
-    assert figures["side_l1"] > 1.0  # ten times louder on one side is 2.3 in natural logs
+    noise = torch.randn(1, 2, 3200, generator=torch.Generator().manual_seed(0)) * 0.1
+    loss, figures = vocoder_step(vocoder, mel, lambda _: noise)(0, torch.Generator())
+    loss.backward()
+    assert all(p.grad is not None for p in vocoder.parameters())
+    assert figures["mel_l1"] > 1.0
