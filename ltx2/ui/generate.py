@@ -128,7 +128,7 @@ def _build_basics(profile: ModelProfile) -> tuple[gr.Slider, gr.Number, gr.Check
         value=min(max(shortest_s, round(profile.duration_s, 1)), longest_s),
         step=0.1,
         label="Duration in seconds",
-        info=f"Practised up to {profile.trained_duration_s:g} s",
+        info=f"Practised up to {profile.trained_duration_s:.3g} s",
         buttons=[],
     )
     with gr.Row(equal_height=True, elem_id="seed-row"):
