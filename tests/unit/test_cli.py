@@ -186,6 +186,8 @@ def test_what_the_model_cannot_make_is_one_line_and_no_file(tmp_path, model):
     assert not list(tmp_path.iterdir())
 
 
+# Depends on where the signal falls: during start-up Python reports it as -2 instead of 130.
+@pytest.mark.slow
 def test_ctrl_c_ends_quietly_and_leaves_no_file(tmp_path, model):
     options = [
         "--prompt",
