@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ltx2.checkpoint.catalog import LoraChoice
     from ltx2.clip import Clip
     from ltx2.errors import (
         CheckpointError,
@@ -27,6 +28,7 @@ __all__ = [
     "GenerationError",
     "Guidance",
     "LTX2Error",
+    "LoraChoice",
     "MediaError",
     "ModelProfile",
     "Pipeline",
@@ -41,6 +43,7 @@ __all__ = [
 _MODULE_OF = {
     "Clip": "ltx2.clip",
     "Guidance": "ltx2.request",
+    "LoraChoice": "ltx2.checkpoint.catalog",
     "ModelProfile": "ltx2.request",
     "Pipeline": "ltx2.pipeline",
     "Progress": "ltx2.progress",

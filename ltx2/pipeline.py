@@ -4,6 +4,7 @@ Request -> text -> contexts -> states (latents, masks, positions, noise) -> for 
 prediction, step -> decode video, decode audio -> Clip.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -14,8 +15,9 @@ import torch
 from torch import Tensor
 
 from ltx2 import __version__
-from ltx2.checkpoint.catalog import find_model
+from ltx2.checkpoint.catalog import find_lora, find_model
 from ltx2.checkpoint.loader import Networks, load_networks
+from ltx2.checkpoint.lora import fuse_loras, read_lora
 from ltx2.clip import Clip
 from ltx2.diffusion.denoise import OnStep, Step, denoise
 from ltx2.diffusion.guidance import Pass, guided_prediction, needed_passes, perturbations
@@ -40,12 +42,21 @@ from ltx2.geometry import num_audio_latents, num_samples
 from ltx2.media.frames import to_uint8_frames
 from ltx2.model.text import TextPath
 from ltx2.model.transformer import ModalityInput, Transformer
+from ltx2.model.video_vae import TileSize
 from ltx2.progress import OnProgress, Progress, ShouldCancel, ignore_progress, never_cancel
-from ltx2.request import Guidance, ModelProfile, Recipe, Request
-from ltx2.runtime.placement import choose_device, choose_dtype, memory_explained
+from ltx2.request import AppliedLora, Guidance, ModelProfile, Recipe, Request
+from ltx2.runtime.placement import (
+    SMALL_MODEL_PARAMETERS,
+    choose_device,
+    choose_dtype,
+    memory_explained,
+)
 
 REMEMBERED_PROMPTS = 8
 """Contexts kept in memory, about 16 MB each for the published model."""
+
+SPATIAL_TILE, TEMPORAL_TILE = TileSize(512, 64), TileSize(64, 24)
+"""Tiles of the released pipelines, in pixels and frames; what is no larger is decoded whole."""
 
 
 def load(
@@ -54,6 +65,7 @@ def load(
     text_encoder: str | Path | None = None,
     device: str = "auto",
     dtype: str = "auto",
+    loras: Sequence[tuple[str | Path, float]] = (),
 ) -> "Pipeline":
     """A pipeline with the networks of a model; its text encoder follows with the first prompt.
 
@@ -63,10 +75,12 @@ def load(
         device: as PyTorch writes it; "auto" takes CUDA, else Apple's GPU, else the CPU.
         dtype: "float32", "bfloat16" or "float16"; "auto" takes float32 for small models and
             bfloat16 for large ones.
+        loras: files, or names of those beside the model, with their strengths; their changes are
+            added to the transformer's weights.
 
     Raises:
-        CheckpointError: the model is not there, damaged, or does not fit the code.
-        RequestError: the device or dtype is unknown.
+        CheckpointError: the model or a LoRA is not there, damaged, or does not fit.
+        RequestError: the device or dtype is unknown, or a strength is not a number.
         ResourceError: there is too little memory.
     """
     found = find_model(name_or_path, text_encoder=text_encoder)
@@ -75,11 +89,15 @@ def load(
             f"The model {found.name} has no text encoder beside it.",
             next_step="Give the folder of its Gemma 3 model as text_encoder.",
         )
+    chosen = [(find_lora(found, path), _check_strength(path, strength)) for path, strength in loras]
     place = choose_device(device)
     num_parameters = sum(info.num_elements for info in found.file.tensors.values())
     number = choose_dtype(dtype, num_parameters=num_parameters)
     with memory_explained("Choose dtype bfloat16, or a device with more memory."):
+        # LoRAs first: one that cannot be used should not cost the wait for the model.
+        read = [(read_lora(path), strength) for path, strength in chosen]
         networks = load_networks(found.file, dtype=number, device=place)
+        fuse_loras(networks.transformer, read)
     return Pipeline(
         networks,
         lambda: _load_text_path(networks, Path(found.text_encoder or ""), number, place),
@@ -87,6 +105,11 @@ def load(
         profile=found.profile,
         fingerprint=found.file.fingerprint,
         device=place,
+        digest=found.file.digest,
+        loras=[
+            AppliedLora(file=lora.name, strength=strength, digest=lora.digest)
+            for lora, strength in read
+        ],
     )
 
 
@@ -100,6 +123,8 @@ class Pipeline:
         profile: the model's usual settings and limits.
         fingerprint: of the checkpoint's names and shapes, for recipes.
         device: where everything runs.
+        digest: of the checkpoint's weights, for recipes; None if they are in no file.
+        loras: what was added to them, for recipes.
 
     Raises:
         CheckpointError: the profile contradicts the networks.
@@ -114,15 +139,21 @@ class Pipeline:
         profile: ModelProfile,
         fingerprint: str,
         device: torch.device | str,
+        digest: str | None = None,
+        loras: Sequence[AppliedLora] = (),
     ) -> None:
         _check_profile(profile, networks)
         self.networks = networks
         self.name = name
         self.profile = profile
         self.fingerprint = fingerprint
+        self.digest = digest
+        self.loras = tuple(loras)
         self.device = torch.device(device)
         self._load_text = load_text
         self._text: TextPath | None = None
+        num_parameters = sum(weight.numel() for weight in networks.transformer.parameters())
+        self._keeps_text = num_parameters < SMALL_MODEL_PARAMETERS
         self._context = lru_cache(REMEMBERED_PROMPTS)(self._encode)
 
     @torch.inference_mode()
@@ -157,6 +188,9 @@ class Pipeline:
             contexts = {Pass.CONDITIONAL: self._context(request.prompt)}
             if Pass.NEGATIVE in needed_passes(guidance):
                 contexts[Pass.NEGATIVE] = self._context(request.negative_prompt or "")
+            if not self._keeps_text:
+                # A large text encoder would take the memory that the other networks work in.
+                self._text = None
 
         grid = networks.video_vae.compression.latent_grid(
             request.num_frames, request.height, request.width
@@ -164,7 +198,8 @@ class Pipeline:
         rate = networks.audio_vae.latents_per_second
         num_audio = num_audio_latents(request.num_frames, request.frame_rate, rate)
         states = initial_states(networks, grid, num_audio, frame_rate=request.frame_rate)
-        noise = draw_noise(states, torch.Generator("cpu").manual_seed(request.seed))
+        generator = torch.Generator("cpu").manual_seed(request.seed)
+        noise = draw_noise(states, generator)
         states = Joint(states.video.noised(noise.video), states.audio.noised(noise.audio))
 
         with watch.stage("denoise", total=len(sigmas) - 1) as on_step:
@@ -179,7 +214,7 @@ class Pipeline:
             )
         with watch.stage("decode video"):
             latents = unpatchify_video(states.video.tokens, grid)
-            frames = to_uint8_frames(_finite(decode_video(networks, latents))[0])
+            frames = to_uint8_frames(_finite(decode_video(networks, latents, generator))[0])
         with watch.stage("decode audio"):
             latents = unpatchify_audio(states.audio.tokens, networks.audio_vae.latent_bins)
             waveform = _finite(decode_audio(networks, latents))[0]
@@ -194,13 +229,37 @@ class Pipeline:
                 software=f"ltx2 {__version__}",
                 model=self.name,
                 fingerprint=self.fingerprint,
+                digest=self.digest,
+                loras=self.loras,
                 request=request,
             ),
         )
 
+    def differences_from(self, recipe: Recipe) -> tuple[str, ...]:
+        """Why a clip of this pipeline would not be that of `recipe`; empty if it would.
+
+        One sentence about the model and its weights, one about the LoRAs. An older recipe does
+        not know its weights, only their shapes.
+        """
+        differences = []
+        if recipe.model != self.name:
+            differences.append(
+                f"The recipe was made with the model {recipe.model}, this is {self.name}."
+            )
+        elif recipe.fingerprint != self.fingerprint:
+            differences.append(f"The recipe was made with another architecture of {self.name}.")
+        elif recipe.digest not in (None, self.digest):
+            differences.append(f"The recipe was made with other weights of {self.name}.")
+        if _changes(recipe.loras) != _changes(self.loras):
+            differences.append(
+                f"The recipe was made with {_listed(recipe.loras)}, this has {_listed(self.loras)}."
+            )
+        return tuple(differences)
+
     def _encode(self, prompt: str) -> Joint[Tensor]:
         if self._text is None:
-            self._text = self._load_text()
+            with memory_explained("Load the model on the CPU, or use a smaller text encoder."):
+                self._text = self._load_text()
         return Joint(*self._text.contexts([prompt]))
 
     def _guidance(self, request: Request) -> Joint[Guidance]:
@@ -305,15 +364,35 @@ def sample(
     return denoise(states, sigmas, predict, on_step=on_step, should_cancel=should_cancel)
 
 
-def decode_video(networks: Networks, latents: Tensor) -> Tensor:
-    """Video [B, 3, F, H, W] in about -1..1 of normalised latents."""
+def decode_video(
+    networks: Networks, latents: Tensor, generator: torch.Generator | None = None
+) -> Tensor:
+    """Video [B, 3, F, H, W] in about -1..1 of normalised latents.
+
+    Args:
+        networks: whose latents they are.
+        latents: [B, C, f, h, w]; a clip of more voxels than one tile is decoded in tiles.
+        generator: of the CPU; draws the noise that a timestep-conditioned decoder mixes in, which
+            is zero without it. Other decoders draw none.
+    """
     vae = networks.video_vae
-    return vae.decode(latents.to(vae.per_channel_statistics.mean.dtype))
+    latents = latents.to(vae.per_channel_statistics.mean.dtype)
+    noise = None
+    if vae.config.timestep_conditioning and generator is not None:
+        noise = torch.randn(latents.shape, generator=generator).to(latents)
+    compression = vae.compression
+    frames = TEMPORAL_TILE.size // compression.temporal
+    side = SPATIAL_TILE.size // compression.spatial
+    if latents[0, 0].numel() <= frames * side**2:
+        return vae.decode(latents, noise=noise)
+    return vae.decode_tiled(latents, spatial=SPATIAL_TILE, temporal=TEMPORAL_TILE, noise=noise)
 
 
 def decode_audio(networks: Networks, latents: Tensor) -> Tensor:
     """Waveform [B, 2, S] in -1..1 of normalised latents."""
-    waveform: Tensor = networks.vocoder(networks.audio_vae.decode(latents.float()))
+    # 10 bits of mantissa, which CUDA would round to, are audible.
+    with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
+        waveform: Tensor = networks.vocoder(networks.audio_vae.decode(latents.float()))
     return waveform
 
 
@@ -353,6 +432,27 @@ def _finite(decoded: Tensor) -> Tensor:
             next_step="Load the model with dtype float32 or bfloat16.",
         )
     return decoded
+
+
+def _check_strength(path: str | Path, strength: float) -> float:
+    if not math.isfinite(strength):
+        raise RequestError(
+            f"The LoRA {path} has the strength {strength}.",
+            next_step="Give a number; 1 is as it was trained.",
+        )
+    return strength
+
+
+def _changes(loras: Sequence[AppliedLora]) -> list[tuple[str, float]]:
+    """What LoRAs do, whatever their files are called."""
+    return [(lora.digest, lora.strength) for lora in loras]
+
+
+def _listed(loras: Sequence[AppliedLora]) -> str:
+    if not loras:
+        return "no LoRA"
+    shown = ", ".join(f"{lora.file} ({lora.strength:g}, {lora.digest[:8]})" for lora in loras)
+    return f"the LoRA {shown}" if len(loras) == 1 else f"the LoRAs {shown}"
 
 
 def _load_text_path(

@@ -1,9 +1,9 @@
 """What is asked of the model, what a model can do, and the recipe that a clip carries."""
 
-from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from ltx2.errors import RequestError
 from ltx2.geometry import snap_num_frames, snap_size
@@ -13,6 +13,11 @@ MAX_PROMPT_CHARACTERS = 8_000
 
 MAX_FRAMES = 100_000
 """More than an hour; a model's own limit is far lower."""
+
+MAX_SIZE = 16_384
+"""Pixels in height and in width; no H.264 decoder takes more."""
+
+MAX_DURATION_S = 3_600.0
 
 
 class Guidance(BaseModel):
@@ -48,25 +53,52 @@ class ModelProfile(BaseModel):
         min_size: smallest height and width in pixels; `max_size` the largest.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    width: int
-    height: int
-    duration_s: float
-    frame_rate: float
-    num_steps: int
+    width: int = Field(ge=1, le=MAX_SIZE)
+    height: int = Field(ge=1, le=MAX_SIZE)
+    duration_s: float = Field(gt=0.0, le=MAX_DURATION_S)
+    frame_rate: float = Field(ge=1.0, le=120.0)
+    num_steps: int = Field(ge=1, le=200)
     video_guidance: Guidance = Guidance()
     audio_guidance: Guidance = Guidance()
-    negative_prompt: str = ""
-    spatial_multiple: int = 32
-    temporal_multiple: int = 8
-    min_size: int = 64
-    max_size: int = 4096
-    trained_duration_s: float = 20.0
-    max_duration_s: float = 60.0
-    shift: float | None = None
-    sigmas: tuple[float, ...] | None = None
+    negative_prompt: str = Field(default="", max_length=MAX_PROMPT_CHARACTERS)
+    spatial_multiple: int = Field(default=32, ge=1, le=1024)
+    temporal_multiple: int = Field(default=8, ge=1, le=1024)
+    min_size: int = Field(default=64, ge=1, le=MAX_SIZE)
+    max_size: int = Field(default=4096, ge=1, le=MAX_SIZE)
+    trained_duration_s: float = Field(default=20.0, gt=0.0, le=MAX_DURATION_S)
+    max_duration_s: float = Field(default=60.0, gt=0.0, le=MAX_DURATION_S)
+    shift: float | None = Field(default=None, ge=-10.0, le=10.0)
+    sigmas: tuple[float, ...] | None = Field(default=None, min_length=2, max_length=201)
     example_prompts: tuple[str, ...] = ()
+
+    @field_validator("sigmas")
+    @classmethod
+    def _check_sigmas(cls, sigmas: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        if sigmas is not None:
+            falls = all(high > low for high, low in pairwise(sigmas))
+            if not falls or sigmas[0] > 1.0 or sigmas[-1] != 0.0:
+                raise ValueError("the noise levels do not fall from at most 1 to 0")
+        return sigmas
+
+    @field_validator("video_guidance", "audio_guidance")
+    @classmethod
+    def _check_guidance(cls, guidance: Guidance) -> Guidance:
+        if guidance.stg_scale > 0.0 and not guidance.stg_blocks:
+            raise ValueError("stg_scale needs stg_blocks")
+        return guidance
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for name in ("width", "height"):
+            if not self.min_size <= getattr(self, name) <= self.max_size:
+                raise ValueError(f"{name} is not from min_size to max_size")
+        if self.duration_s > self.max_duration_s:
+            raise ValueError("duration_s is more than max_duration_s")
+        if self.sigmas is not None and self.num_steps != len(self.sigmas) - 1:
+            raise ValueError("num_steps is not the number of steps between sigmas")
+        return self
 
 
 class Request(BaseModel):
@@ -109,27 +141,14 @@ class Request(BaseModel):
             )
         return self
 
-    @classmethod
-    def from_json(cls, values: Any) -> Self:
-        """Request from parsed JSON.
-
-        Raises:
-            RequestError: not an object, or a field is unknown, missing or out of range.
-        """
-        if not isinstance(values, Mapping):
-            raise RequestError(
-                f"The request is a {type(values).__name__}, not an object.",
-                next_step='Write it as {"prompt": "..."}.',
-            )
-        return cls(**values)
-
     def resolve(self, profile: ModelProfile) -> "Request":
         """The same request with every field filled in and snapped to what the model makes.
 
         The result says the length as `num_frames`; resolving twice changes nothing.
 
         Raises:
-            RequestError: a size or the duration is outside the model's range.
+            RequestError: a size or the duration is outside the model's range, or guidance needs
+                a setting that neither says.
         """
         frame_rate = self.frame_rate or profile.frame_rate
         wanted_frames = (self.duration_s or profile.duration_s) * frame_rate
@@ -160,10 +179,30 @@ class Request(BaseModel):
                 ),
                 "frame_rate": frame_rate,
                 "num_steps": self.num_steps or profile.num_steps,
-                "video_guidance": self.video_guidance or profile.video_guidance,
-                "audio_guidance": self.audio_guidance or profile.audio_guidance,
+                "video_guidance": _with_blocks(
+                    self.video_guidance or profile.video_guidance, profile.video_guidance, "video"
+                ),
+                "audio_guidance": _with_blocks(
+                    self.audio_guidance or profile.audio_guidance, profile.audio_guidance, "audio"
+                ),
             }
         )
+
+
+class AppliedLora(BaseModel):
+    """A LoRA that was added to the weights.
+
+    Attributes:
+        file: its name, without the folder.
+        strength: factor of its change.
+        digest: of its weights.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    file: str
+    strength: float
+    digest: str
 
 
 class Recipe(BaseModel):
@@ -171,6 +210,8 @@ class Recipe(BaseModel):
 
     Attributes:
         model: name of the checkpoint; `fingerprint` identifies its tensors' names and shapes.
+        digest: of the checkpoint's weights; None if they had no file, as during training.
+        loras: added to the weights.
         request: the resolved request.
         ai_generated: always true for our clips, as the weights' licence asks.
     """
@@ -181,8 +222,22 @@ class Recipe(BaseModel):
     software: str
     model: str
     fingerprint: str
+    digest: str | None = None
+    loras: tuple[AppliedLora, ...] = ()
     request: Request
     ai_generated: Literal[True] = True
+
+
+def _with_blocks(guidance: Guidance, usual: Guidance, modality: str) -> Guidance:
+    """Guidance whose perturbed pass, if it has one, disturbs a block."""
+    if guidance.stg_scale == 0.0 or guidance.stg_blocks:
+        return guidance
+    if not usual.stg_blocks:
+        raise RequestError(
+            f"The {modality} guidance has an stg_scale, but no block to disturb for it.",
+            next_step="Say which as stg_blocks, for example one from the middle of the network.",
+        )
+    return guidance.model_copy(update={"stg_blocks": usual.stg_blocks})
 
 
 def _request_error(error: ValidationError) -> RequestError:

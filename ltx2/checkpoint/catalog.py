@@ -3,9 +3,11 @@
 Reads headers only and needs no PyTorch, so that a page can show a model before it is loaded.
 """
 
+import logging
+import os.path
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
@@ -13,13 +15,24 @@ from ltx2.checkpoint.reader import CheckpointFile
 from ltx2.errors import CheckpointError
 from ltx2.request import Guidance, ModelProfile
 
+logger = logging.getLogger(__name__)
+
 MODEL_FILE = "model.safetensors"
 TEXT_ENCODER_FOLDER = "text_encoder"
-"""What a model's folder holds."""
+LORA_FOLDER = "loras"
+"""What a model's folder holds. Other models in it, `<variant>.safetensors`, share the rest."""
+
+SUFFIX = ".safetensors"
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
 LTX2_LICENCE = "LTX-2 Community License"
+
 FINGERPRINT_19B = "aca7b0bbf8415e9c98360750268915fc"
+FINGERPRINT_EARLY_DISTILLED = "3b4af458733cd7e2db7bb9a26253d39f"
+"""Of the distilled file's first upload, whose video decoder expects a noise level."""
+
+DISTILLED_SIGMAS = (1.0, 0.99375, 0.9875, 0.98125, 0.975, 0.909375, 0.725, 0.421875, 0.0)
+"""Noise levels that the distilled checkpoint was trained for."""
 
 NEGATIVE_PROMPT = (
     "blurry, low contrast, flickering, warped faces and hands, extra fingers, frozen motion, "
@@ -58,8 +71,8 @@ DISTILLED_PROFILE = ModelProfile(
     height=512,
     duration_s=121 / 24,
     frame_rate=24.0,
-    num_steps=8,
-    sigmas=(1.0, 0.99375, 0.9875, 0.98125, 0.975, 0.909375, 0.725, 0.421875, 0.0),
+    num_steps=len(DISTILLED_SIGMAS) - 1,
+    sigmas=DISTILLED_SIGMAS,
     example_prompts=_EXAMPLES,
 )
 
@@ -101,6 +114,28 @@ class FoundModel:
     licence: str | None
 
 
+class LoraChoice(NamedTuple):
+    """A LoRA to load with a model.
+
+    Attributes:
+        path: its file, or the name of one beside the model.
+        strength: factor of its change; 1 is as it was trained.
+    """
+
+    path: str | Path
+    strength: float = 1.0
+
+
+def embedded_models() -> tuple[str, ...]:
+    """Names of the models that this project carries, the main one of a folder first."""
+    names = []
+    for folder in _embedded_folders():
+        names += [folder.name] if (folder / MODEL_FILE).is_file() else []
+        variants = sorted(file for file in folder.glob(f"*{SUFFIX}") if file.name != MODEL_FILE)
+        names += [f"{folder.name}-{file.stem}" for file in variants if _is_model(file)]
+    return tuple(names)
+
+
 def find_model(name_or_path: str | Path, *, text_encoder: str | Path | None = None) -> FoundModel:
     """The model of a name ("puppet"), a model folder or a checkpoint file.
 
@@ -116,27 +151,59 @@ def find_model(name_or_path: str | Path, *, text_encoder: str | Path | None = No
     beside = path.parent / TEXT_ENCODER_FOLDER
     if text_encoder is not None:
         beside = Path(text_encoder)
-        if not beside.is_dir():
+        if not _is_folder(beside):
             raise CheckpointError(
-                f"There is no text encoder's folder {beside}.",
+                f"There is no text encoder's folder {_shown(beside)}.",
                 next_step="Give the folder of a Gemma 3 model that holds its config.json.",
             )
     return FoundModel(
         name=name_of(file),
         file=file,
-        text_encoder=beside if beside.is_dir() else None,
+        text_encoder=beside if _is_folder(beside) else None,
         profile=profile_of(file),
         licence=licence_of(file),
     )
 
 
+def loras_of(found: FoundModel) -> dict[str, Path]:
+    """LoRAs in the folder `loras` beside a model's file, by name."""
+    folder = found.file.path.parent / LORA_FOLDER
+    return {path.stem: path for path in sorted(folder.glob(f"*{SUFFIX}"))}
+
+
+def find_lora(found: FoundModel, name_or_path: str | Path) -> Path:
+    """File of a LoRA; one beside the model goes before a file here of the same name.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    beside = loras_of(found)
+    name = str(name_or_path).removesuffix(SUFFIX)
+    if name in beside:
+        return beside[name]
+    path = Path(name_or_path)
+    if os.path.isfile(path):  # noqa: PTH113 - never raises
+        return path
+    known = f"one of {', '.join(beside)}, or " if beside else ""
+    raise CheckpointError(
+        f"There is no LoRA {_shown(path)} for the model {found.name}.",
+        next_step=f"Give {known}the path of a .safetensors file.",
+    )
+
+
 def name_of(file: CheckpointFile) -> str:
-    """What a checkpoint is called in recipes and on the page."""
+    """What a checkpoint is called in recipes and on the page.
+
+    A file beside a folder's `model.safetensors` is a variant of it: "puppet-distilled".
+    """
     known = _identify(file)
     if known is not None:
         return known.name
-    is_in_folder = file.path.name == MODEL_FILE
-    return file.path.absolute().parent.name if is_in_folder else file.path.stem
+    folder = file.path.absolute().parent
+    if file.path.name == MODEL_FILE:
+        return folder.name
+    is_variant = (folder / MODEL_FILE).is_file()
+    return f"{folder.name}-{file.path.stem}" if is_variant else file.path.stem
 
 
 def profile_of(file: CheckpointFile) -> ModelProfile:
@@ -165,7 +232,12 @@ def licence_of(file: CheckpointFile) -> str | None:
 
 
 def _identify(file: CheckpointFile) -> KnownModel | None:
-    """The published model with this file's tensors; both have the same, so the name decides."""
+    """The published model with this file's tensors.
+
+    The dev file and today's distilled file have the same tensors, so the name decides.
+    """
+    if file.fingerprint == FINGERPRINT_EARLY_DISTILLED:
+        return DISTILLED
     if file.fingerprint != FINGERPRINT_19B:
         return None
     return DISTILLED if "distilled" in file.path.name.lower() else DEV
@@ -173,11 +245,17 @@ def _identify(file: CheckpointFile) -> KnownModel | None:
 
 def _locate(name: str) -> Path:
     """The checkpoint file; an embedded model goes before a folder here of the same name."""
-    if WEIGHTS.is_dir() and name in {folder.name for folder in WEIGHTS.iterdir()}:
-        return WEIGHTS / name / MODEL_FILE
+    for folder in _embedded_folders():
+        if name == folder.name:
+            return folder / MODEL_FILE
+        variant = {f"{folder.name}-{file.stem}": file for file in folder.glob(f"*{SUFFIX}")}
+        if name in variant:
+            return variant[name]
     path = Path(name)
-    if path.exists():
-        return path / MODEL_FILE if path.is_dir() else path
+    if _is_folder(path):
+        return path / MODEL_FILE
+    if os.path.exists(path):  # noqa: PTH110 - never raises
+        return path
     if name in {known.name for known in PUBLISHED}:
         raise CheckpointError(
             f"The weights of {name} are not part of this project.",
@@ -185,17 +263,45 @@ def _locate(name: str) -> Path:
             f"licence is the {LTX2_LICENCE}) and give the file's path instead of the name.",
         )
     raise CheckpointError(
-        f"There is no model {name!r}.",
+        f"There is no model {_shown(path)}.",
         next_step='Use "puppet", or the path of a model folder or .safetensors file.',
     )
+
+
+def _embedded_folders() -> list[Path]:
+    if not WEIGHTS.is_dir():
+        return []
+    return sorted(folder for folder in WEIGHTS.iterdir() if folder.is_dir())
+
+
+def _is_model(file: Path) -> bool:
+    """Whether the file says what clips it makes; shared parts and upsamplers do not."""
+    try:
+        return "profile" in CheckpointFile.open(file).metadata
+    except CheckpointError as error:
+        logger.warning("a file among the embedded weights is left out: %s", error)
+        return False
+
+
+def _is_folder(path: Path) -> bool:
+    """Whether there is such a folder; False also for names that no file can have."""
+    return os.path.isdir(path)  # noqa: PTH112 - never raises
+
+
+def _shown(path: Path) -> str:
+    """A path in quotes, for a message."""
+    text = str(path)
+    return repr(text if len(text) <= 120 else f"{text[:120]}…")
 
 
 def _parse_profile(file: CheckpointFile, values: Any) -> ModelProfile:
     try:
         return ModelProfile.model_validate(values)
     except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(map(str, first["loc"]))
         raise CheckpointError(
             f"The profile in the metadata of {file.path.name} cannot be used: "
-            f"{error.errors()[0]['msg']} ({'.'.join(map(str, error.errors()[0]['loc']))}).",
+            f"{f'{field}: ' if field else ''}{first['msg'].removeprefix('Value error, ')}.",
             next_step="Use the version of this program that the checkpoint was made with.",
         ) from error

@@ -1,5 +1,6 @@
-"""Which tensors of a file belong to which component, and what a file holds, from its header."""
+"""Which tensors of a file belong to which component, and what a file holds."""
 
+import os.path
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -94,7 +95,10 @@ class Description:
     Attributes:
         model: name of the known model, or of the file.
         kind: "LTX-2 model", "LoRA", "latent upsampler" or "unknown".
-        fingerprint: over names and shapes of all tensors of the file.
+        size_bytes: of all files.
+        companions: names of the files beside the main one that hold parts of it.
+        fingerprint: over names and shapes of all tensors.
+        digest: over the weights.
         missing: names of components that a clip from text needs and this lacks.
         licence: of the weights; None if unknown.
     """
@@ -103,7 +107,9 @@ class Description:
     kind: str
     path: str
     size_bytes: int
+    companions: tuple[str, ...]
     fingerprint: str
+    digest: str
     components: tuple[ComponentDescription, ...]
     missing: tuple[str, ...]
     licence: str | None
@@ -116,7 +122,9 @@ class Description:
         lines = [
             f"{self.model} ({self.kind})",
             f"  file         {self.path}, {self.size_bytes / 1e6:,.1f} MB",
+            *(f"  with         {name}" for name in self.companions),
             f"  fingerprint  {self.fingerprint}",
+            f"  digest       {self.digest}",
             f"  weights      {self.licence or 'licence unknown'}",
         ]
         for part in self.components:
@@ -131,16 +139,17 @@ class Description:
 
 
 def describe(path: str | Path) -> Description:
-    """What a checkpoint file or a model folder holds, from the headers alone.
+    """What a checkpoint file or a model folder holds, from headers and samples of the weights.
 
     Raises:
         CheckpointError: there is no such file, or a header is damaged.
     """
     path = Path(path)
-    folder = path if path.is_dir() else path.parent
-    file = CheckpointFile.open(path / MODEL_FILE if path.is_dir() else path)
+    if os.path.isdir(path):  # noqa: PTH112 - never raises
+        path /= MODEL_FILE
+    file = CheckpointFile.open(path)
     kind, components = _contents(file)
-    text_encoder = _text_encoder(folder / TEXT_ENCODER_FOLDER) if kind == MODEL_KIND else None
+    text_encoder = _text_encoder(path.parent / TEXT_ENCODER_FOLDER) if kind == MODEL_KIND else None
     if text_encoder is not None:
         components = (*components, text_encoder)
     found = {part.name for part in components}
@@ -150,7 +159,9 @@ def describe(path: str | Path) -> Description:
         kind=kind,
         path=str(file.path),
         size_bytes=file.size_bytes,
+        companions=tuple(path.name for path in file.companions),
         fingerprint=file.fingerprint,
+        digest=file.digest,
         components=components,
         missing=tuple(n for n in needed if n not in found) if kind == MODEL_KIND else (),
         licence=licence_of(file),

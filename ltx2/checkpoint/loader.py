@@ -1,6 +1,6 @@
 """From a checkpoint file to modules, strictly: every tensor has its place and its shape."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -39,6 +39,16 @@ AnyModule = TypeVar("AnyModule", bound=nn.Module)
 _PLAIN_DTYPES = {"F64", "F32", "F16", "BF16", "I64", "I32"}
 _SHOWN_NAMES = 3
 
+_REPEAT_COUNTS: Mapping[str, tuple[str | None, frozenset[str]]] = {
+    TRANSFORMER.name: ("transformer", frozenset({"num_layers"})),
+    VIDEO_CONNECTOR.name: ("transformer", frozenset({"connector_num_layers"})),
+    AUDIO_CONNECTOR.name: ("transformer", frozenset({"connector_num_layers"})),
+    VIDEO_VAE.name: ("vae", frozenset({"num_layers", "res_x"})),
+    AUDIO_VAE.name: ("audio_vae", frozenset({"num_res_blocks"})),
+    UPSAMPLER.name: (None, frozenset({"num_blocks_per_stage"})),
+}
+"""Section and keys that say how often a network repeats a part of itself."""
+
 
 @dataclass(frozen=True)
 class Networks:
@@ -76,7 +86,7 @@ def load_networks(
         video_connector=load(VIDEO_CONNECTOR, build_connector),
         audio_connector=load(AUDIO_CONNECTOR, build_connector),
         projection=load(FEATURE_PROJECTION, projection_builder(file)),
-        video_vae=load(VIDEO_VAE, build_video_vae),
+        video_vae=load(VIDEO_VAE, video_vae_builder(file)),
         audio_vae=load(AUDIO_VAE, build_audio_vae, torch.float32),
         vocoder=load(VOCODER, build_vocoder, torch.float32),
     )
@@ -124,6 +134,7 @@ def load_component(
             f"{file.path.name} has no {component.name}.",
             next_step="Use a complete LTX-2 checkpoint.",
         )
+    _require_plausible(file, component, found)
     module = _build_empty(file, component, build)
     _require_plain(file, component, found)
     _require_same(file, component, found, module)
@@ -175,6 +186,49 @@ def projection_builder(file: CheckpointFile) -> Callable[[Config], FeatureProjec
         )
 
     return build
+
+
+def video_vae_builder(file: CheckpointFile) -> Callable[[Config], VideoVAE]:
+    """Builds the video autoencoder; a silent configuration leaves its kind to the tensors.
+
+    The decoder of an early distilled file expects a noise level.
+    """
+    is_conditioned = "decoder.last_scale_shift_table" in VIDEO_VAE.own(file.tensors)
+
+    def build(config: Config) -> VideoVAE:
+        if "vae" in config:
+            config = {**config, "vae": {"timestep_conditioning": is_conditioned, **config["vae"]}}
+        return build_video_vae(config)
+
+    return build
+
+
+def _require_plausible(
+    file: CheckpointFile, component: Component, found: Mapping[str, TensorInfo]
+) -> None:
+    """Complain about more parts than there are tensors; building them all could take hours."""
+    section, keys = _REPEAT_COUNTS.get(component.name, (None, frozenset()))
+    stated = file.config if section is None else file.config.get(section)
+    for key, count in _counts(stated, keys):
+        if count > len(found):
+            raise CheckpointError(
+                f"The configuration of the {component.name} in {file.path.name} has {key} = "
+                f"{count:,}, more than the {len(found):,} tensors that the file has for it.",
+                next_step="Use an unchanged checkpoint of the LTX-2 19B generation.",
+            )
+
+
+def _counts(stated: object, keys: frozenset[str]) -> Iterator[tuple[str, int]]:
+    """Whole numbers under `keys`, also as the pairs [key, number] of the video autoencoder."""
+    match stated:
+        case Mapping():
+            for key, value in stated.items():
+                yield from _counts([key, value], keys)
+        case [str() as key, int() as count] if key in keys:
+            yield key, count
+        case list():
+            for value in stated:
+                yield from _counts(value, keys)
 
 
 def _build_empty(

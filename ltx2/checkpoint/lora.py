@@ -19,6 +19,7 @@ IGNORED_PREFIX = "text_embedding_projection."
 """The distilled LoRA also changes the text projection; the released pipelines leave that out."""
 
 _ENDINGS = (".lora_A.weight", ".lora_B.weight")
+_NEXT_STEP = "Use a LoRA that was made for this model, in the layout of the published ones."
 
 
 @dataclass(frozen=True)
@@ -34,10 +35,12 @@ class Lora:
     """Changes by the name of the module whose weight they belong to.
 
     Attributes:
-        name: of the file, for messages.
+        name: of the file.
+        digest: of its weights.
     """
 
     name: str
+    digest: str
     changes: Mapping[str, LowRank]
 
 
@@ -49,6 +52,11 @@ def read_lora(path: str | Path) -> Lora:
     """
     file = CheckpointFile.open(path)
     names = [name for name in file.tensors if not name.startswith(IGNORED_PREFIX)]
+    if not any(name.endswith(_ENDINGS) for name in file.tensors):
+        raise CheckpointError(
+            f"{file.path.name} is not a LoRA: no tensor in it ends in {_ENDINGS[0]}.",
+            next_step=_NEXT_STEP,
+        )
     pairs: dict[str, set[str]] = {}
     for name in names:
         module, ending = name[: -len(_ENDINGS[0])], name[-len(_ENDINGS[0]) :]
@@ -57,9 +65,13 @@ def read_lora(path: str | Path) -> Lora:
         pairs.setdefault(module, set()).add(ending)
     for module, endings in pairs.items():
         shapes = [file.tensors[module + e].shape for e in _ENDINGS if e in endings]
-        is_pair = len(shapes) == 2 and all(len(shape) == 2 for shape in shapes)
-        if not is_pair or shapes[0][0] != shapes[1][1]:
-            raise _misfit(file.path.name, f"has no matching pair for {module[:120]!r}")
+        if len(shapes) != 2 or any(len(shape) != 2 for shape in shapes):
+            raise _misfit(file.path.name, f"has no pair of matrices for {module[:120]!r}")
+        (rank, _), (_, other_rank) = shapes
+        if rank != other_rank:
+            raise _misfit(
+                file.path.name, f"has the ranks {rank} and {other_rank} for {module[:120]!r}"
+            )
     if not pairs:
         raise _misfit(file.path.name, "holds no change of the transformer")
     tensors = file.read(names)
@@ -67,7 +79,7 @@ def read_lora(path: str | Path) -> Lora:
         module.removeprefix(PREFIX): LowRank(*(tensors[module + ending] for ending in _ENDINGS))
         for module in pairs
     }
-    return Lora(file.path.name, changes)
+    return Lora(file.path.name, file.digest, changes)
 
 
 @torch.no_grad()
@@ -84,11 +96,19 @@ def fuse_loras(transformer: nn.Module, loras: Iterable[tuple[Lora, float]]) -> N
     weights = dict(transformer.named_parameters())
     changes: dict[str, list[tuple[LowRank, float]]] = {}
     for lora, strength in chosen:
+        if not any(f"{module}.weight" in weights for module in lora.changes):
+            raise _misfit(lora.name, "changes none of the weights of this model")
         for module, change in lora.changes.items():
             name = f"{module}.weight"
-            shape = (change.up.shape[0], change.down.shape[1])
-            if name not in weights or weights[name].shape != shape:
-                raise _misfit(lora.name, f"changes {module[:120]!r} [{shape[0]}, {shape[1]}]")
+            shape = [change.up.shape[0], change.down.shape[1]]
+            if name not in weights:
+                raise _misfit(lora.name, f"changes {module[:120]!r}, which this model lacks")
+            if list(weights[name].shape) != shape:
+                raise _misfit(
+                    lora.name,
+                    f"changes {module[:120]!r} as {shape}, which is {list(weights[name].shape)} "
+                    "in this model",
+                )
             changes.setdefault(name, []).append((change, strength))
     for name, parts in changes.items():
         weight = weights[name]
@@ -101,6 +121,5 @@ def fuse_loras(transformer: nn.Module, loras: Iterable[tuple[Lora, float]]) -> N
 
 def _misfit(name: str, what: str) -> CheckpointError:
     return CheckpointError(
-        f"The LoRA {name} does not fit this model: it {what}.",
-        next_step="Use a LoRA made for LTX-2 19B, in the layout of the published ones.",
+        f"The LoRA {name} does not fit this model: it {what}.", next_step=_NEXT_STEP
     )

@@ -1,26 +1,38 @@
 """Safetensors files, read by memory map after their header was checked, and written whole.
 
 The header alone answers what a file holds; PyTorch is imported when tensors are asked for.
+
+A checkpoint may be split: the metadata key `companions` of its main file lists, as JSON, the names
+of files beside it that hold the other tensors, so that several models can share them.
 """
 
 import hashlib
 import json
 import os
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
+from io import FileIO
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ltx2.errors import CheckpointError, ResourceError
+from ltx2.files import replaced
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 MAX_HEADER_BYTES = 100_000_000
 """Limit of the format itself."""
+
+COMPANIONS = "companions"
+"""Metadata key: names of the files with the other tensors."""
+
+SAMPLE_BYTES = 16_384
+"""Taken for the digest from each end of a tensor; shorter tensors are taken whole."""
 
 _LENGTH = struct.Struct("<Q")
 
@@ -56,29 +68,30 @@ class TensorInfo:
 
 
 @dataclass(frozen=True)
-class CheckpointFile:
-    """A safetensors file whose header is sound; no tensor is read yet.
+class Part:
+    """One file of a checkpoint; its header is sound, and no tensor is read yet.
 
     Attributes:
         path: of the file.
         size_bytes: of the whole file.
         tensors: what it holds, by name.
+        extents: where the data of each tensor begin and end, in bytes from the file's start.
         metadata: the header's free texts.
     """
 
     path: Path
     size_bytes: int
     tensors: Mapping[str, TensorInfo]
+    extents: Mapping[str, tuple[int, int]]
     metadata: Mapping[str, str]
 
     @classmethod
-    def open(cls, path: str | Path) -> "CheckpointFile":
+    def open(cls, path: Path) -> "Part":
         """The file at `path`, with its header checked against the file.
 
         Raises:
             CheckpointError: it is missing, of another kind, cut off, or its header is wrong.
         """
-        path = Path(path)
         try:
             with path.open("rb") as file:
                 size_bytes = os.fstat(file.fileno()).st_size
@@ -89,13 +102,88 @@ class CheckpointFile:
             raise CheckpointError(
                 f"There is no file {path}.", next_step="Check the path, or download the file."
             ) from error
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: no path at all, as with a zero byte
             raise CheckpointError(
-                f"{path} cannot be read ({error.strerror}).",
+                f"{_shortened(path)} cannot be read ({getattr(error, 'strerror', error)}).",
                 next_step="Check that it is a file you may read.",
             ) from error
-        tensors, metadata = _parse_header(path, raw, size_bytes - _LENGTH.size - len(raw))
-        return cls(path, size_bytes, tensors, metadata)
+        return _parse_header(path, raw, size_bytes)
+
+    def companions(self) -> list[Path]:
+        """Files beside this one with the other tensors of its checkpoint.
+
+        Raises:
+            CheckpointError: the metadata do not list plain file names.
+        """
+        try:
+            names = json.loads(self.metadata.get(COMPANIONS, "[]"))
+        except (ValueError, RecursionError) as error:
+            _refuse(self.path, f"has a metadata key {COMPANIONS!r} that is not JSON", cause=error)
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            _refuse(self.path, f"has a metadata key {COMPANIONS!r} that is no list of names")
+        for name in names:
+            if name in ("", ".", "..") or any(mark in name for mark in "/\\:\0"):
+                raise CheckpointError(
+                    f"{self.path.name} names {name[:120]!r} as a companion, which is not the name "
+                    "of a file beside it.",
+                    next_step="Use an unchanged checkpoint from a source that you trust.",
+                )
+        return [self.path.with_name(name) for name in names]
+
+
+@dataclass(frozen=True)
+class CheckpointFile:
+    """A checkpoint with sound headers, in one file or split; no tensor is read yet.
+
+    Attributes:
+        path: of the main file.
+        size_bytes: of all its files.
+        tensors: what they hold together, by name.
+        metadata: the main file's free texts, without `companions`: written into one file with
+            all tensors, they describe it rightly.
+        parts: the files, the main one first.
+    """
+
+    path: Path
+    size_bytes: int
+    tensors: Mapping[str, TensorInfo]
+    metadata: Mapping[str, str]
+    parts: tuple[Part, ...] = ()
+
+    @classmethod
+    def open(cls, path: str | Path) -> "CheckpointFile":
+        """The checkpoint whose main file is at `path`, with every header checked.
+
+        Raises:
+            CheckpointError: a file is missing, of another kind, cut off, or its header is wrong;
+                or two files hold the same tensor.
+        """
+        main = Part.open(Path(path))
+        parts = [main]
+        tensors = dict(main.tensors)
+        for companion in main.companions():
+            part = _open_companion(main, companion)
+            for name in part.tensors:
+                if name in tensors:
+                    raise CheckpointError(
+                        f"{companion.name} holds the tensor {name[:120]!r}, which another file of "
+                        f"{main.path.name} holds too.",
+                        next_step="Use the files of one download together.",
+                    )
+            tensors |= part.tensors
+            parts.append(part)
+        return cls(
+            path=main.path,
+            size_bytes=sum(part.size_bytes for part in parts),
+            tensors=tensors,
+            metadata={key: text for key, text in main.metadata.items() if key != COMPANIONS},
+            parts=tuple(parts),
+        )
+
+    @property
+    def companions(self) -> tuple[Path, ...]:
+        """The files beside the main one."""
+        return tuple(part.path for part in self.parts[1:])
 
     @cached_property
     def config(self) -> Mapping[str, Any]:
@@ -130,19 +218,53 @@ class CheckpointFile:
         """Identifies names and shapes, as `fingerprint_of` does."""
         return fingerprint_of((name, info.shape) for name, info in self.tensors.items())
 
+    @cached_property
+    def digest(self) -> str:
+        """Identifies the weights: equal architectures that were trained differently differ.
+
+        The start of a SHA-256 over all tensors by name, each with its type, its shape, and its
+        data or, where they are long, both their ends. That is at most 33 KB per tensor, 0.1 GB of
+        the published 43 GB, while training moves values everywhere. How tensors are ordered and
+        spread over files does not matter, nor do the metadata. It is not kept in the file, where
+        it would outlive changes of the weights.
+
+        Raises:
+            CheckpointError: a file changed since it was opened.
+        """
+        hashed = hashlib.sha256()
+        with ExitStack() as stack:
+            places: dict[str, tuple[Part, FileIO]] = {}
+            for part in self.parts:
+                try:
+                    file = stack.enter_context(part.path.open("rb", buffering=0))
+                except OSError as error:
+                    _refuse(part.path, "changed while it was being read", cause=error)
+                places |= dict.fromkeys(part.tensors, (part, file))
+            for name, (part, file) in sorted(places.items()):
+                info = part.tensors[name]
+                hashed.update(json.dumps([name, info.dtype, info.shape]).encode())
+                for sample in _samples(part, file, name):
+                    hashed.update(sample)
+        return hashed.hexdigest()[:32]
+
     def read(self, names: Iterable[str]) -> "dict[str, Tensor]":
         """Tensors by name, mapped from the file in the type it stores.
 
         Raises:
-            CheckpointError: the file changed since it was opened.
+            CheckpointError: a file changed since it was opened.
         """
         from safetensors import SafetensorError, safe_open
 
-        try:
-            with safe_open(self.path, framework="pt") as file:
-                return {name: file.get_tensor(name) for name in names}
-        except (OSError, SafetensorError) as error:
-            _refuse(self.path, "changed while it was being read", cause=error)
+        wanted = list(names)
+        tensors: dict[str, Tensor] = {}
+        for part in self.parts:
+            own = [name for name in wanted if name in part.tensors]
+            try:
+                with safe_open(part.path, framework="pt") as file:
+                    tensors |= {name: file.get_tensor(name) for name in own}
+            except (OSError, SafetensorError) as error:
+                _refuse(part.path, "changed while it was being read", cause=error)
+        return {name: tensors[name] for name in wanted}
 
 
 def fingerprint_of(tensors: Iterable[tuple[str, tuple[int, ...]]]) -> str:
@@ -171,18 +293,42 @@ def save_checkpoint(
     from safetensors.torch import save_file
 
     path = Path(path)
-    part = path.with_name(path.name + ".part")
     own = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     try:
-        save_file(own, part, metadata=dict(metadata))
-        part.replace(path)
+        with replaced(path) as part:
+            save_file(own, part, metadata=dict(metadata))
     except (OSError, SafetensorError) as error:
         raise ResourceError(
             f"{path} cannot be written ({error}).",
             next_step="Free some space on the disk, or choose another folder.",
         ) from error
-    finally:
-        part.unlink(missing_ok=True)
+
+
+def _open_companion(main: Part, path: Path) -> Part:
+    try:
+        return Part.open(path)
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"{main.path.name} needs {path.name[:120]}, which cannot be used: {error.message}",
+            next_step="Put the one from the same download beside it.",
+        ) from error
+
+
+def _samples(part: Part, file: FileIO, name: str) -> Iterator[bytes]:
+    """The data of a tensor, or both ends of long data."""
+    start, stop = part.extents[name]
+    pieces = [(start, stop)]
+    if stop - start > 2 * SAMPLE_BYTES:
+        pieces = [(start, start + SAMPLE_BYTES), (stop - SAMPLE_BYTES, stop)]
+    for first, last in pieces:
+        try:
+            file.seek(first)
+            sample = file.read(last - first)
+        except OSError as error:
+            _refuse(part.path, "changed while it was being read", cause=error)
+        if len(sample) != last - first:
+            _refuse(part.path, "changed while it was being read")
+        yield sample
 
 
 def _header_length(path: Path, start: bytes, size_bytes: int) -> int:
@@ -209,10 +355,8 @@ def _header_length(path: Path, start: bytes, size_bytes: int) -> int:
     return int(length)
 
 
-def _parse_header(
-    path: Path, raw: bytes, data_bytes: int
-) -> tuple[dict[str, TensorInfo], dict[str, str]]:
-    """Tensors and metadata of a header that fits `data_bytes` of data exactly."""
+def _parse_header(path: Path, raw: bytes, size_bytes: int) -> Part:
+    """The file whose header fits its data exactly."""
     try:
         header = json.loads(raw.decode("utf-8"), object_pairs_hook=_without_duplicates)
     except (ValueError, RecursionError) as error:
@@ -221,15 +365,16 @@ def _parse_header(
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
         _refuse(path, "has metadata that are not texts")
     tensors: dict[str, TensorInfo] = {}
-    extents: list[tuple[int, int]] = []
+    extents: dict[str, tuple[int, int]] = {}
+    data_start = _LENGTH.size + len(raw)
     for name, entry in header.items():
         parsed = _parse_tensor(entry)
         if parsed is None:
             _refuse(path, f"describes the tensor {name[:200]!r} wrongly")
-        tensors[name], extent = parsed
-        extents.append(extent)
-    _check_extents(path, extents, data_bytes)
-    return tensors, metadata
+        tensors[name], (start, stop) = parsed
+        extents[name] = data_start + start, data_start + stop
+    _check_extents(path, extents.values(), data_start, size_bytes)
+    return Part(path, size_bytes, tensors, extents, metadata)
 
 
 def _parse_tensor(entry: Any) -> tuple[TensorInfo, tuple[int, int]] | None:
@@ -247,17 +392,19 @@ def _parse_tensor(entry: Any) -> tuple[TensorInfo, tuple[int, int]] | None:
     return info, (offsets[0], offsets[1])
 
 
-def _check_extents(path: Path, extents: list[tuple[int, int]], data_bytes: int) -> None:
+def _check_extents(
+    path: Path, extents: Iterable[tuple[int, int]], data_start: int, size_bytes: int
+) -> None:
     """Tensors must lie side by side and fill the file to its end."""
-    end = 0
+    end = data_start
     for start, stop in sorted(extents):
         if start != end:
             _refuse(path, "has tensors that overlap or leave gaps")
         end = stop
-    if end > data_bytes:
-        _refuse(path, f"is cut off: {end - data_bytes:,} bytes are missing")
-    if end < data_bytes:
-        _refuse(path, f"has {data_bytes - end:,} bytes that belong to no tensor")
+    if end > size_bytes:
+        _refuse(path, f"is cut off: {end - size_bytes:,} bytes are missing")
+    if end < size_bytes:
+        _refuse(path, f"has {size_bytes - end:,} bytes that belong to no tensor")
 
 
 def _is_counts(value: Any) -> bool:
@@ -274,3 +421,8 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse(path: Path, what: str, *, cause: BaseException | None = None) -> NoReturn:
     raise CheckpointError(f"{path.name} is damaged: it {what}.", next_step=_DAMAGED) from cause
+
+
+def _shortened(path: Path) -> str:
+    text = str(path)
+    return text if len(text) <= 200 else f"{text[:200]}…"

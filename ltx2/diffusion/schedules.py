@@ -13,9 +13,6 @@ _SHIFT_AT_4096 = 2.05
 OFFICIAL_SHIFT = _SHIFT_AT_4096
 """What the released pipelines use at every size: they leave the token count at 4,096."""
 
-DISTILLED_SIGMAS = (1.0, 0.99375, 0.9875, 0.98125, 0.975, 0.909375, 0.725, 0.421875, 0.0)
-"""Noise levels that the distilled checkpoint was trained for."""
-
 DISTILLED_STAGE_2_SIGMAS = (0.909375, 0.725, 0.421875, 0.0)
 """Noise levels that refine an upsampled result."""
 

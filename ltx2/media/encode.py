@@ -20,6 +20,7 @@ from av.video.stream import VideoStream
 
 from ltx2.clip import Clip
 from ltx2.errors import MediaError
+from ltx2.files import replaced
 from ltx2.geometry import num_samples, rational_frame_rate
 from ltx2.media.recipe_tag import render_recipe
 from ltx2.request import Recipe
@@ -60,14 +61,8 @@ def write_clip(clip: Clip, path: str | Path) -> Path:
     """
     path = Path(path)
     _check(clip)
-    part = path.with_name(f"{path.name}.part")
-    try:
-        with _translated_errors(path, needed_bytes=estimate_bytes(clip)):
-            _write(clip, part)
-            part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+    with _translated_errors(path, needed_bytes=estimate_bytes(clip)), replaced(path) as part:
+        _write(clip, part)
     return path
 
 

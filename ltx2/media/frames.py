@@ -1,6 +1,7 @@
 """Network pictures to display pictures and back."""
 
 import numpy as np
+import torch
 from einops import rearrange
 from torch import Tensor
 
@@ -16,7 +17,5 @@ def to_uint8_frames(video: Tensor) -> np.ndarray:
 
 def from_uint8_frames(frames: np.ndarray) -> Tensor:
     """Video [3, F, H, W] float32 in -1..1 of pictures [F, H, W, 3] uint8."""
-    import torch
-
     video = torch.from_numpy(np.array(frames)).float() / 127.5 - 1.0
     return rearrange(video, "f h w c -> c f h w")

@@ -7,9 +7,17 @@ beside the repository.
 import os
 import sys
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 
-from tests.parity.runner import Folder, Run, find_folders, find_runners, run_folder
+from tests.parity.runner import (
+    Folder,
+    Run,
+    find_folders,
+    find_runners,
+    optional_outputs,
+    run_folder,
+)
 
 DEFAULT_FOLDER = Path(__file__).parents[3] / "shared" / "golden"
 
@@ -45,6 +53,7 @@ def _run(folder: Folder, run: Run) -> tuple[int, int, int]:
     seen: dict[str, bool] = {}
     failed_to_run = 0
     try:
+        optional = optional_outputs(folder)
         for summary in run_folder(folder, run):
             seen[summary.case] = seen.get(summary.case, True) and summary.passed
             worst = summary.worst
@@ -53,16 +62,28 @@ def _run(folder: Folder, run: Run) -> tuple[int, int, int]:
                 summary.case,
                 "ok" if summary.passed else "FAILED",
                 f"largest error {worst.max_error:8.1e}, tolerance {worst.tolerance:.1e}"
-                f" ({worst.tensor})",
+                f" ({worst.tensor})"
+                + (
+                    f"; {_unimplemented(optional, summary.case)}"
+                    if summary.case in optional
+                    else ""
+                ),
             )
     except Exception:  # noqa: BLE001 - one component that breaks must not hide the others
         failed_to_run = 1
         _line(name, "stopped", "FAILED", traceback.format_exc())
     left = [case for case in folder.cases if case not in seen] if not failed_to_run else []
     for case in left:
-        _line(name, case, "no runner")
+        if case in optional:
+            _line(name, case, "no runner", _unimplemented(optional, case))
+        else:
+            _line(name, case, "no runner")
     num_passed = sum(seen.values())
     return num_passed, len(seen) - num_passed + failed_to_run, len(left)
+
+
+def _unimplemented(optional: Mapping[str, list[str]], case: str) -> str:
+    return f"optional, not implemented: {', '.join(optional[case])}"
 
 
 def _line(component: str, case: str, verdict: str, details: str = "") -> None:

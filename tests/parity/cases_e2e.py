@@ -2,13 +2,13 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from ltx2.checkpoint.loader import Networks, load_networks, load_upsampler
 from ltx2.checkpoint.reader import CheckpointFile
@@ -38,13 +38,15 @@ Tensors = dict[str, Tensor]
 Contexts = Mapping[Pass, Joint[Tensor]]
 Named = dict[str, Tensor]
 
-CASES_WITH_CFG = {"t2v_cfg": 4.0, "i2v_cfg": 3.0}
+CFG_SCALES = {"t2v_cfg": 4.0, "i2v_cfg": 3.0, "keyframes": 1.0}
+"""Guidance of the cases whose facts do not state it."""
 CROSS_TIMESTEPS = {
     "out_own_timestep": CrossTimestep.OWN,
     "out_cross_sigma_everywhere": CrossTimestep.OTHER,
 }
 KEYFRAME_AT = 16
 FIRST_FRAME_STRENGTH, KEYFRAME_STRENGTH = 0.9, 0.7
+"""Of the case `keyframes`, which states them only in words."""
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,8 @@ def _one_stage(
         actual["mid/image_latent"] = image
         states = Joint(replace_frames(states.video, image, grid, index=0), states.audio)
     if "in/keyframe_latent" in tensors:
+        if case != "keyframes":
+            raise ValueError(f"The place and strengths of keyframes in {case!r} are unknown.")
         first, keyframe = tensors["in/first_frame_latent"], tensors["in/keyframe_latent"]
         video = replace_frames(states.video, first, grid, index=0, strength=FIRST_FRAME_STRENGTH)
         video = append_keyframe(
@@ -170,7 +174,19 @@ def _one_stage(
             networks.transformer.config = usual
             actual[f"{variant}/video_latent"] = latents.video
             actual[f"{variant}/audio_latent"] = latents.audio
+    if "out_drop/video_latent" in tensors:
+        hook = networks.transformer.register_forward_pre_hook(_drop_self_attention)
+        latents = walk().latents
+        hook.remove()
+        actual["out_drop/video_latent"] = latents.video
+        actual["out_drop/audio_latent"] = latents.audio
     return actual
+
+
+def _drop_self_attention(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    """A perturbed self-attention adds nothing, as in the first release."""
+    video, audio, perturbations = inputs
+    return video, audio, replace(perturbations, drop_self_attention=True)
 
 
 def _two_stages(
@@ -229,7 +245,9 @@ def _guidance(case: str, facts: dict[str, Any]) -> Joint[Guidance]:
         for values in scales:
             values["rescale"] = values.pop("rescale_scale", 0.0)
         return Joint(*(Guidance.model_validate(values) for values in scales))
-    cfg = Guidance(cfg_scale=CASES_WITH_CFG.get(case, 1.0))
+    if case not in CFG_SCALES:
+        raise ValueError(f"The guidance of the case {case!r} is unknown; add it to CFG_SCALES.")
+    cfg = Guidance(cfg_scale=CFG_SCALES[case])
     return Joint(cfg, cfg)
 
 
@@ -275,6 +293,4 @@ def _decoded(networks: Networks, stage: Stage) -> Named:
 
 
 def _with(networks: Networks, cross_timestep: CrossTimestep) -> Any:
-    from dataclasses import replace
-
     return replace(networks.transformer.config, cross_timestep=cross_timestep)

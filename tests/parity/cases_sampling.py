@@ -10,11 +10,11 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from ltx2.checkpoint.catalog import DISTILLED_SIGMAS
 from ltx2.diffusion.conditioning import append_keyframe, fit_image, replace_frames
 from ltx2.diffusion.denoise import Step, denoise
 from ltx2.diffusion.guidance import Pass, guided
 from ltx2.diffusion.schedules import (
-    DISTILLED_SIGMAS,
     DISTILLED_STAGE_2_SIGMAS,
     OFFICIAL_SHIFT,
     shift_for_tokens,
@@ -38,6 +38,10 @@ COMPONENTS: tuple[str, ...] = ("sampling",)
 Tensors = dict[str, Tensor]
 Compared = Iterator[tuple[str, Tensor, Tensor]]
 
+GUIDERS = {
+    "delta_cfg_guider_4": Guidance(cfg_scale=4.0),
+    "delta_stg_guider_1.5": Guidance(stg_scale=1.5, stg_blocks=(0,)),
+}
 COMPRESSION = VideoCompression(temporal=8, spatial=32)
 
 
@@ -144,6 +148,11 @@ def _guidance(combinations: dict[str, dict[str, float]], tensors: Tensors) -> Co
         for batch in ("", "_b2"):
             passes = {kind: tensors[f"in/{key}{batch}"] for kind, key in names.items()}
             yield f"{name}{batch}", guided(passes, scales), tensors[f"out/{name}{batch}"]
+    # The single guiders were all recorded on one pair of estimates, whatever the second one means.
+    passes = dict.fromkeys(names, tensors["in/uncond"]) | {Pass.CONDITIONAL: tensors["in/cond"]}
+    for name, scales in GUIDERS.items():
+        delta = guided(passes, scales) - passes[Pass.CONDITIONAL]
+        yield name, delta, tensors[f"out/{name}"]
 
 
 def _images(targets: dict[str, list[int]], tensors: Tensors) -> Compared:
@@ -176,9 +185,21 @@ def _conditioning(tensors: Tensors) -> Compared:
         yield f"{name}/denoise_mask", state.denoise_mask, expected["denoise_mask"]
         yield f"{name}/positions", state.positions, expected["positions"]
         yield f"{name}/noised", state.noised(noise).tokens, expected["noised"]
+        eight_frames = f"out_eight_frame_keyframe/{name}/positions"
+        if eight_frames in tensors:
+            yield eight_frames, _with_whole_span(state.positions, image), tensors[eight_frames]
     tokens = patchify_video(image)
     grid = (image.shape[2], image.shape[3], image.shape[4])
     yield "round trip", unpatchify_video(tokens, grid), image
+
+
+def _with_whole_span(positions: Tensor, image: Tensor) -> Tensor:
+    """The appended keyframe as a latent frame in the middle of a clip, as the first release did."""
+    frame: Grid = (1, image.shape[3], image.shape[4])
+    span = video_positions(frame, COMPRESSION, CONDITIONING_FRAME_RATE, causal=False)
+    appended = positions[:, :, -span.shape[2] :]
+    span[:, 0] += appended[:, 0, :, :1]
+    return torch.cat([positions[:, :, : -span.shape[2]], span], dim=2)
 
 
 CONDITIONING_FRAME_RATE = 24.0

@@ -37,7 +37,10 @@ def run(folder: Path) -> Iterator[Result]:
         actual["out/normed"] = normalise_hidden_states(states, mask)
         actual["out/features"] = features
         for name, connector in connectors.items():
-            actual[f"out/{name}_context"] = connector(features, mask)
+            context = connector(features, mask)
+            actual[f"out/{name}_context"] = context
+            # Our connectors return no mask: every row of a context may be attended to.
+            actual["out/mask_out"] = torch.ones(context.shape[:2])
         for name, value in actual.items():
             if f"{case}/{name}" in tensors:
                 yield compare(COMPONENT, case, name, value, tensors[f"{case}/{name}"])

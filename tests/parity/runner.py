@@ -2,15 +2,24 @@
 
 import json
 import pkgutil
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
+from safetensors import safe_open
+
 from tests import parity
 from tests.parity.result import Result
 
 Run = Callable[[Path], Iterator[Result]]
+
+OPTIONAL = {
+    "sampling": r"guidance/out/delta_(cfg_star|apg)_.+|euler_gradient_estimation/out/.+",
+    "transformer": r".+/out_bf16/.+",  # one reference's own rounding
+}
+"""Recorded outputs of what is optional and not implemented, by component."""
 
 
 @dataclass(frozen=True)
@@ -67,15 +76,36 @@ def find_folders(folder: Path) -> tuple[Folder, ...]:
 
 
 def run_folder(folder: Folder, run: Run) -> Iterator[CaseSummary]:
-    """One summary per case, in the order in which the runner reports them."""
+    """One summary per case, in the order in which the runner reports them.
+
+    After them comes a failed one for every recorded output that was compared with nothing.
+    """
     pending: list[Result] = []
+    compared: set[str] = set()
     for result in run(folder.path):
+        compared |= {f"{result.case}/out/{result.tensor}", f"{result.case}/{result.tensor}"}
         if pending and pending[0].case != result.case:
             yield _summarise(pending)
             pending = []
         pending.append(result)
     if pending:
         yield _summarise(pending)
+    for name in _recorded_outputs(folder):
+        if name not in compared and not _is_optional(folder, name):
+            case, tensor = name.split("/", 1)
+            label = f"{tensor} was recorded and not compared"
+            lacking = Result(folder.component, case, label, float("inf"), 0.0, passed=False)
+            yield CaseSummary(case, lacking, passed=False)
+
+
+def optional_outputs(folder: Folder) -> Mapping[str, list[str]]:
+    """Recorded outputs of a folder that nobody has to reproduce, by case."""
+    found: dict[str, list[str]] = {}
+    for name in _recorded_outputs(folder):
+        if _is_optional(folder, name):
+            case, tensor = name.split("/", 1)
+            found.setdefault(case, []).append(tensor)
+    return found
 
 
 def _read_folder(file: Path) -> Folder:
@@ -85,6 +115,19 @@ def _read_folder(file: Path) -> Folder:
         return Folder(component, file.parent, tuple(facts.get("cases", ())))
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise ValueError(f"{file} cannot be read: {error!r}") from error
+
+
+def _recorded_outputs(folder: Folder) -> list[str]:
+    file = folder.path / "io.safetensors"
+    if not file.is_file():
+        return []
+    with safe_open(file, "pt") as tensors:
+        names = list(tensors.keys())
+    return sorted(name for name in names if re.fullmatch(r"[^/]+/out[^/]*/.+", name))
+
+
+def _is_optional(folder: Folder, name: str) -> bool:
+    return re.fullmatch(OPTIONAL.get(folder.component, "(?!)"), name) is not None
 
 
 def _summarise(results: list[Result]) -> CaseSummary:

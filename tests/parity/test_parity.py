@@ -1,15 +1,18 @@
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from tests.conftest import ROOT
+from tests.parity import cases_e2e
 from tests.parity.__main__ import main
-from tests.parity.result import compare
-from tests.parity.runner import find_folders, find_runners, run_folder
+from tests.parity.result import Result, compare
+from tests.parity.runner import find_folders, find_runners, optional_outputs, run_folder
 
 RUNNERS = find_runners()
 
@@ -60,6 +63,30 @@ def test_components_nobody_runs_are_listed_and_do_not_count_as_passed(
     _record(tmp_path, "light_asd", "light_asd")
     assert main([str(tmp_path)]) == 1
     assert "no runner" in capsys.readouterr().out
+
+
+def test_a_recorded_output_that_nobody_compares_is_a_failure(tmp_path: Path) -> None:
+    _record(tmp_path, "transformer", "transformer")
+    names = ("a/in/x", "a/out/x", "a/out_drop/x", "a/out/y", "a/out_bf16/x", "b/out/x")
+    recorded = {name: torch.zeros(1) for name in names}
+    save_file(recorded, tmp_path / "transformer" / "io.safetensors")
+    (folder,) = find_folders(tmp_path)
+
+    def run(_: Path) -> Iterator[Result]:
+        for case, name in (("a", "x"), ("a", "out_drop/x")):
+            yield compare("transformer", case, name, torch.zeros(1), torch.zeros(1))
+
+    passed, *failed = run_folder(folder, run)
+    assert passed.passed
+    assert not any(summary.passed for summary in failed)
+    assert [(s.case, s.worst.tensor.split()[0]) for s in failed] == [("a", "out/y"), ("b", "out/x")]
+    assert optional_outputs(folder) == {"a": ["out_bf16/x"]}
+
+
+def test_a_whole_clip_of_unknown_guidance_is_not_run_without() -> None:
+    assert cases_e2e._guidance("t2v_cfg", {}).video.cfg_scale == 4.0
+    with pytest.raises(ValueError, match="'t2v_other'"):
+        cases_e2e._guidance("t2v_other", {})
 
 
 def test_the_command_prints_one_line_per_case(golden_folder: Path) -> None:

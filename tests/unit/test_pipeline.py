@@ -1,11 +1,18 @@
+import copy
+import gc
+import json
+import weakref
+from dataclasses import replace
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
 
 import ltx2
-from ltx2.checkpoint.loader import load_networks
-from ltx2.checkpoint.reader import CheckpointFile
-from ltx2.diffusion.schedules import DISTILLED_SIGMAS
+from ltx2.checkpoint.catalog import DISTILLED_SIGMAS
+from ltx2.checkpoint.loader import build_video_vae, load_networks
+from ltx2.checkpoint.reader import CheckpointFile, save_checkpoint
 from ltx2.errors import (
     CheckpointError,
     GenerationCancelled,
@@ -14,8 +21,10 @@ from ltx2.errors import (
     ResourceError,
 )
 from ltx2.geometry import num_samples
+from ltx2.model.video_vae import TileSize
+from ltx2.pipeline import decode_video
 from ltx2.request import Guidance, Request
-from tests.tiny_checkpoint import PROFILE, tiny_checkpoint, write_tiny_model
+from tests.tiny_checkpoint import PROFILE, tiny_checkpoint, tiny_config, write_tiny_model
 
 
 @pytest.fixture(scope="module")
@@ -69,13 +78,112 @@ def test_sound_that_is_too_short_ends_in_silence_and_too_long_is_cut(pipeline):
     assert pipeline(a_request(num_frames=1, frame_rate=120.0)).waveform.shape[1] == 133
 
 
-def test_the_recipe_says_everything_needed_to_make_the_clip_again(pipeline):
+def test_the_recipe_says_everything_needed_to_make_the_clip_again(folder, pipeline):
     clip = pipeline(a_request(seed=3))
     assert clip.recipe.model == "tiny"
     assert clip.recipe.fingerprint == pipeline.fingerprint
+    assert clip.recipe.digest == CheckpointFile.open(folder / "model.safetensors").digest
     assert clip.recipe.software == f"ltx2 {ltx2.__version__}"
     assert clip.recipe.request == a_request(seed=3).resolve(PROFILE)
     assert same(pipeline(clip.recipe.request), clip)
+
+
+def write_lora(path, pipeline, *, module="transformer_blocks.0.attn1.to_q", seed=0):
+    """A LoRA that changes one weight of the tiny model noticeably."""
+    weight = pipeline.networks.transformer.get_submodule(module).weight
+    generator = torch.Generator().manual_seed(seed)
+    down = torch.randn(2, weight.shape[1], generator=generator)
+    up = torch.randn(weight.shape[0], 2, generator=generator)
+    path.parent.mkdir(exist_ok=True)
+    name = f"diffusion_model.{module}.lora"
+    save_checkpoint(path, {f"{name}_A.weight": down, f"{name}_B.weight": up}, {})
+    return up @ down
+
+
+def test_loras_change_the_clip_and_stand_in_its_recipe(tmp_path, pipeline):
+    model = write_tiny_model(tmp_path / "tiny")
+    change = write_lora(model / "loras" / "one.safetensors", pipeline)
+    write_lora(tmp_path / "two.safetensors", pipeline, seed=1)
+    chosen = [ltx2.LoraChoice("one", 0.5), (tmp_path / "two.safetensors", -1.0)]
+    both = ltx2.load(model, device="cpu", loras=chosen)
+    one = ltx2.load(model, device="cpu", loras=chosen[:1])
+    name = "transformer_blocks.0.attn1.to_q.weight"
+    plain = pipeline.networks.transformer.get_parameter(name)
+    fused = one.networks.transformer.get_parameter(name)
+    torch.testing.assert_close(fused, plain + 0.5 * change)
+
+    clips = [made_by(a_request()) for made_by in (pipeline, one, both)]
+    assert not any(same(clip, other) for clip, other in pairwise(clips))
+    recipe = clips[2].recipe
+    assert [(lora.file, lora.strength) for lora in recipe.loras] == [
+        ("one.safetensors", 0.5),
+        ("two.safetensors", -1.0),
+    ]
+    assert recipe.loras[0].digest == CheckpointFile.open(model / "loras/one.safetensors").digest
+    assert len({clip.recipe.digest for clip in clips}) == 1
+    assert clips[0].recipe.loras == ()
+    assert both.differences_from(recipe) == ()
+    (sentence,) = one.differences_from(recipe)
+    assert "one.safetensors (0.5, " in sentence
+    assert "two.safetensors (-1, " in sentence
+    (sentence,) = pipeline.differences_from(clips[1].recipe)
+    assert sentence.endswith("this has no LoRA.")
+
+
+def test_a_lora_that_cannot_be_used_is_an_error_before_the_model_is_loaded(
+    folder, pipeline, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("ltx2.pipeline.load_networks", lambda *_, **__: pytest.fail("loaded"))
+    write_lora(tmp_path / "one.safetensors", pipeline)
+    save_checkpoint(tmp_path / "none.safetensors", {"weight": torch.zeros(1)}, {})
+    for name in ("nowhere", tmp_path / "none.safetensors"):
+        with pytest.raises(CheckpointError, match="LoRA"):
+            ltx2.load(folder, device="cpu", loras=[(name, 1.0)])
+    for strength in (float("nan"), float("inf")):
+        with pytest.raises(RequestError, match="strength"):
+            ltx2.load(folder, device="cpu", loras=[(tmp_path / "one.safetensors", strength)])
+
+
+def test_a_recipe_of_other_weights_is_told_apart(tmp_path, folder, pipeline):
+    clip = pipeline(a_request())
+    assert pipeline.differences_from(clip.recipe) == ()
+    older = clip.recipe.model_copy(update={"digest": None})
+    assert pipeline.differences_from(older) == ()
+
+    tensors = tiny_checkpoint().tensors
+    trained = {name: tensor + 0.01 for name, tensor in tensors.items()}
+    again = ltx2.load(write_tiny_model(tmp_path / "tiny", tensors=trained), device="cpu")
+    assert again.fingerprint == pipeline.fingerprint
+    assert again.differences_from(clip.recipe) == (
+        "The recipe was made with other weights of tiny.",
+    )
+    renamed = clip.recipe.model_copy(update={"model": "puppet"})
+    assert pipeline.differences_from(renamed) == (
+        "The recipe was made with the model puppet, this is tiny.",
+    )
+    reshaped = clip.recipe.model_copy(update={"fingerprint": "0"})
+    assert pipeline.differences_from(reshaped) == (
+        "The recipe was made with another architecture of tiny.",
+    )
+
+
+def test_a_model_split_into_files_makes_the_same_clips(tmp_path, pipeline):
+    model = write_tiny_model(tmp_path / "tiny")
+    whole = CheckpointFile.open(model / "model.safetensors")
+    tensors = whole.read(whole.tensors)
+    shared = {n: t for n, t in tensors.items() if n.startswith(("vae.", "audio_vae.", "vocoder."))}
+    own = {n: t for n, t in tensors.items() if n not in shared}
+    metadata = {**whole.metadata, "companions": json.dumps(["shared.safetensors"])}
+    save_checkpoint(model / "shared.safetensors", shared, {})
+    save_checkpoint(model / "model.safetensors", own, metadata)
+    clip = ltx2.load(model, device="cpu")(a_request())
+    assert same(clip, pipeline(a_request()))
+    assert clip.recipe == pipeline(a_request()).recipe
+
+
+def test_a_disturbed_pass_without_a_block_to_disturb_is_refused(pipeline):
+    with pytest.raises(RequestError, match="stg_blocks"):
+        pipeline(a_request(video_guidance=Guidance(stg_scale=1.0)))
 
 
 def test_a_seed_repeats_bit_for_bit_also_in_a_new_pipeline(folder, pipeline):
@@ -168,6 +276,96 @@ def test_a_prompt_is_read_once_and_the_text_encoder_only_when_needed(folder, mon
     pipeline(a_request(prompt="one", negative_prompt="bad"))
     pipeline(a_request(prompt="one", negative_prompt="bad", seed=2))
     assert read == ["one", "bad"]
+
+
+def test_the_text_encoder_of_a_large_model_makes_room_once_the_prompt_is_read(
+    folder, pipeline, monkeypatch
+):
+    pipeline(a_request())
+    assert pipeline._text is not None
+    monkeypatch.setattr("ltx2.pipeline.SMALL_MODEL_PARAMETERS", 1)
+    large = ltx2.load(folder, device="cpu")
+    load_text, alive, loaded = large._load_text, [], []
+
+    def watched():
+        text = load_text()
+        loaded.append(weakref.ref(text.encoder.model))
+        return text
+
+    large._load_text = watched
+
+    def note(progress):
+        if progress.stage == "denoise" and progress.step:
+            gc.collect()
+            alive.extend(reference() is not None for reference in loaded)
+
+    assert same(large(a_request(), on_progress=note), pipeline(a_request()))
+    assert alive
+    assert not any(alive)
+    large(a_request(seed=2))
+    assert len(loaded) == 1
+
+
+def test_too_little_memory_for_the_text_encoder_is_not_blamed_on_the_clip(folder):
+    pipeline = ltx2.load(folder, device="cpu")
+
+    def out_of_memory():
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 24 GiB")
+
+    pipeline._load_text = out_of_memory
+    with pytest.raises(ResourceError, match="text encoder"):
+        pipeline(a_request())
+
+
+def test_only_clips_beyond_one_tile_are_decoded_in_tiles(pipeline, monkeypatch):
+    vae = pipeline.networks.video_vae
+    latents = torch.randn(1, vae.latent_channels, 2, 6, 6)
+    with torch.inference_mode():
+        whole = decode_video(pipeline.networks, latents)
+        assert torch.equal(whole, vae.decode(latents))
+        side = 4 * vae.compression.spatial
+        tile = TileSize(side, vae.compression.spatial)
+        monkeypatch.setattr("ltx2.pipeline.SPATIAL_TILE", tile)
+        monkeypatch.setattr("ltx2.pipeline.TEMPORAL_TILE", TileSize(8, 0))
+        tiled = decode_video(pipeline.networks, latents)
+        expected = vae.decode_tiled(latents, spatial=tile, temporal=TileSize(8, 0))
+    assert torch.equal(tiled, expected)
+    assert not torch.equal(tiled, whole)
+
+
+def test_a_noise_conditioned_decoder_gets_noise_from_the_seed(pipeline):
+    values = copy.deepcopy(tiny_config())
+    values["vae"] |= {"timestep_conditioning": True}
+    torch.manual_seed(0)
+    vae = build_video_vae(values).eval()
+    networks = replace(pipeline.networks, video_vae=vae)
+    latents = torch.randn(1, vae.latent_channels, 2, 3, 3)
+
+    def decoded(seed):
+        generator = None if seed is None else torch.Generator("cpu").manual_seed(seed)
+        with torch.inference_mode():
+            return decode_video(networks, latents, generator)
+
+    assert torch.equal(decoded(1), decoded(1))
+    assert not torch.equal(decoded(1), decoded(2))
+    with torch.inference_mode():
+        assert torch.equal(decoded(None), vae.decode(latents))
+
+
+def test_sound_is_decoded_without_the_short_floats_of_cuda(pipeline):
+    seen = []
+
+    def note(*_):
+        seen.append((torch.backends.cudnn.allow_tf32, torch.backends.cudnn.deterministic))
+
+    before = torch.backends.cudnn.allow_tf32, torch.backends.cudnn.deterministic
+    modules = (pipeline.networks.vocoder, pipeline.networks.audio_vae.decoder)
+    handles = [module.register_forward_pre_hook(note) for module in modules]
+    pipeline(a_request())
+    for handle in handles:
+        handle.remove()
+    assert seen == [(False, True)] * 2
+    assert (torch.backends.cudnn.allow_tf32, torch.backends.cudnn.deterministic) == before
 
 
 def test_more_tokens_than_the_model_reads_are_refused(pipeline):

@@ -12,6 +12,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from ltx2.model.audio_vae.config import AudioVAEConfig
+from ltx2.model.latent_statistics import LatentStatistics
 
 PIXEL_NORM_EPS = 1e-6
 
@@ -153,27 +154,6 @@ class Decoder(nn.Module):
         return self.conv_out(F.silu(pixel_norm(x)))
 
 
-class LatentStatistics(nn.Module):
-    """Mean and spread of the raw latents per channel and bin, channel-major [C·m]."""
-
-    NAMES = ("mean-of-means", "std-of-means")
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.register_buffer("mean-of-means", torch.zeros(channels))
-        self.register_buffer("std-of-means", torch.ones(channels))
-
-    @property
-    def mean(self) -> Tensor:
-        """Mean of the raw latents [C·m]."""
-        return cast(Tensor, getattr(self, "mean-of-means"))
-
-    @property
-    def std(self) -> Tensor:
-        """Standard deviation of the raw latents [C·m]."""
-        return cast(Tensor, getattr(self, "std-of-means"))
-
-
 class AudioVAE(nn.Module):
     """Autoencoder between log-mel [B, 2, L, M] and latents [B, C, ceil(L / 4), M / 4].
 
@@ -188,6 +168,7 @@ class AudioVAE(nn.Module):
         self.latents_per_second = config.latents_per_second
         self.encoder = Encoder(config)
         self.decoder = Decoder(config)
+        # One value per channel and bin, channel-major [C·m].
         self.per_channel_statistics = LatentStatistics(self.latent_channels * self.latent_bins)
 
     def normalise(self, latents: Tensor) -> Tensor:

@@ -4,53 +4,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ltx2.model.modulation import MLP, timestep_embedding
 from ltx2.model.video_vae.config import ResidualStage, VideoVAEConfig
 from ltx2.model.video_vae.layers import (
     Conv3d,
-    ResidualBlock,
+    NoiseLevelEmbedding,
+    ResidualGroup,
     Upsample,
     pixel_norm,
     unfold_patches,
 )
-
-SINUSOIDS = 256
-
-
-class NoiseLevelEmbedding(nn.Module):
-    """A noise level [B] as a vector [B, channels]."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.timestep_embedder = MLP(SINUSOIDS, channels, nn.SiLU())
-
-    def forward(self, timestep: Tensor) -> Tensor:
-        """Vectors [B, channels] of scaled noise levels [B]."""
-        waves = timestep_embedding(timestep, SINUSOIDS)
-        return self.timestep_embedder(waves.to(self.timestep_embedder.linear_1.weight.dtype))
-
-
-class ResidualGroup(nn.Module):
-    """Residual blocks in a row, sharing one embedding of the noise level if there is one."""
-
-    def __init__(self, channels: int, config: VideoVAEConfig, num_layers: int) -> None:
-        super().__init__()
-        conditioned = config.timestep_conditioning
-        if conditioned:
-            self.time_embedder = NoiseLevelEmbedding(4 * channels)
-        self.res_blocks = nn.ModuleList(
-            ResidualBlock(
-                channels, causal=False, padding=config.decoder_padding, conditioned=conditioned
-            )
-            for _ in range(num_layers)
-        )
-
-    def forward(self, x: Tensor, timestep: Tensor | None) -> Tensor:
-        """Features of the same shape; `timestep` [B] is scaled, None without conditioning."""
-        embedding = None if timestep is None else self.time_embedder(timestep)
-        for block in self.res_blocks:
-            x = block(x, embedding)
-        return x
 
 
 class Decoder(nn.Module):
@@ -71,7 +33,15 @@ class Decoder(nn.Module):
         self.up_blocks = nn.ModuleList()
         for stage in reversed(config.decoder_stages):
             if isinstance(stage, ResidualStage):
-                self.up_blocks.append(ResidualGroup(channels, config, stage.num_layers))
+                self.up_blocks.append(
+                    ResidualGroup(
+                        channels,
+                        stage.num_layers,
+                        causal=False,
+                        padding=padding,
+                        conditioned=self.conditioned,
+                    )
+                )
             else:
                 self.up_blocks.append(
                     Upsample(

@@ -9,24 +9,10 @@ from ltx2.model.video_vae.config import ResidualStage, VideoVAEConfig
 from ltx2.model.video_vae.layers import (
     Conv3d,
     Downsample,
-    ResidualBlock,
+    ResidualGroup,
     fold_patches,
     pixel_norm,
 )
-
-
-class ResidualGroup(nn.Module):
-    """Causal residual blocks in a row."""
-
-    def __init__(self, blocks: list[ResidualBlock]) -> None:
-        super().__init__()
-        self.res_blocks = nn.ModuleList(blocks)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Features of the same shape."""
-        for block in self.res_blocks:
-            x = block(x)
-        return x
 
 
 class Encoder(nn.Module):
@@ -41,11 +27,9 @@ class Encoder(nn.Module):
         self.down_blocks = nn.ModuleList()
         for stage in config.encoder_stages:
             if isinstance(stage, ResidualStage):
-                blocks = [
-                    ResidualBlock(channels, causal=True, padding=padding)
-                    for _ in range(stage.num_layers)
-                ]
-                self.down_blocks.append(ResidualGroup(blocks))
+                self.down_blocks.append(
+                    ResidualGroup(channels, stage.num_layers, causal=True, padding=padding)
+                )
             else:
                 wider = channels * stage.multiplier
                 if channels * prod(stage.stride) % wider or wider % prod(stage.stride):

@@ -7,9 +7,11 @@ import torch.nn.functional as F
 from einops import rearrange, reduce, repeat
 from torch import Tensor, nn
 
+from ltx2.model.modulation import MLP, timestep_embedding
 from ltx2.model.video_vae.config import PaddingMode, Stride
 
 PIXEL_NORM_EPS = 1e-8
+SINUSOIDS = 256
 
 
 def pixel_norm(x: Tensor) -> Tensor:
@@ -91,6 +93,47 @@ class ResidualBlock(nn.Module):
         shift1, scale1, shift2, scale2 = rows[..., None, None, None].unbind(dim=1)
         h = self.conv1(F.silu(pixel_norm(x) * (1 + scale1) + shift1))
         return x + self.conv2(F.silu(pixel_norm(h) * (1 + scale2) + shift2))
+
+
+class NoiseLevelEmbedding(nn.Module):
+    """A noise level [B] as a vector [B, channels]."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.timestep_embedder = MLP(SINUSOIDS, channels, nn.SiLU())
+
+    def forward(self, timestep: Tensor) -> Tensor:
+        """Vectors [B, channels] of scaled noise levels [B]."""
+        waves = timestep_embedding(timestep, SINUSOIDS)
+        return self.timestep_embedder(waves.to(self.timestep_embedder.linear_1.weight.dtype))
+
+
+class ResidualGroup(nn.Module):
+    """Residual blocks in a row; with `conditioned` they share one embedding of a noise level."""
+
+    def __init__(
+        self,
+        channels: int,
+        num_layers: int,
+        *,
+        causal: bool,
+        padding: PaddingMode,
+        conditioned: bool = False,
+    ) -> None:
+        super().__init__()
+        if conditioned:
+            self.time_embedder = NoiseLevelEmbedding(4 * channels)
+        self.res_blocks = nn.ModuleList(
+            ResidualBlock(channels, causal=causal, padding=padding, conditioned=conditioned)
+            for _ in range(num_layers)
+        )
+
+    def forward(self, x: Tensor, timestep: Tensor | None = None) -> Tensor:
+        """Features of the same shape; `timestep` [B] is scaled, None without conditioning."""
+        embedding = None if timestep is None else self.time_embedder(timestep)
+        for block in self.res_blocks:
+            x = block(x, embedding)
+        return x
 
 
 class Downsample(nn.Module):

@@ -1,11 +1,11 @@
 """The video autoencoder: pictures to normalised latents and back."""
 
 from itertools import product
-from typing import cast
 
 import torch
 from torch import Tensor, nn
 
+from ltx2.model.latent_statistics import LatentStatistics
 from ltx2.model.video_vae.config import VideoVAEConfig
 from ltx2.model.video_vae.decoder import Decoder
 from ltx2.model.video_vae.encoder import Encoder
@@ -19,33 +19,7 @@ from ltx2.model.video_vae.tiling import (
 DECODE_NOISE_SCALE = 0.025
 DECODE_TIMESTEP = 0.05
 
-
-class LatentStatistics(nn.Module):
-    """Per-channel mean and spread of the raw latents; the last three entries are unused."""
-
-    NAMES = (
-        "mean-of-means",
-        "std-of-means",
-        "mean-of-stds",
-        "mean-of-stds_over_std-of-means",
-        "channel",
-    )
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        for name in self.NAMES:
-            self.register_buffer(name, torch.zeros(channels))
-        self.std.fill_(1.0)
-
-    @property
-    def mean(self) -> Tensor:
-        """Mean of the raw latents [C]."""
-        return cast(Tensor, getattr(self, "mean-of-means"))
-
-    @property
-    def std(self) -> Tensor:
-        """Standard deviation of the raw latents [C]."""
-        return cast(Tensor, getattr(self, "std-of-means"))
+UNUSED_STATISTICS = ("mean-of-stds", "mean-of-stds_over_std-of-means", "channel")
 
 
 class VideoVAE(nn.Module):
@@ -62,7 +36,9 @@ class VideoVAE(nn.Module):
         self.latent_channels = config.latent_channels
         self.encoder = Encoder(config)
         self.decoder = Decoder(config)
-        self.per_channel_statistics = LatentStatistics(config.latent_channels)
+        self.per_channel_statistics = LatentStatistics(
+            config.latent_channels, unused=UNUSED_STATISTICS
+        )
 
     def normalise(self, latents: Tensor) -> Tensor:
         """Raw latents [B, C, ...] with zero mean and unit spread per channel."""
@@ -105,11 +81,17 @@ class VideoVAE(nn.Module):
         return self.decoder(self.denormalise(noisy), timestep)
 
     def decode_tiled(
-        self, latents: Tensor, *, spatial: TileSize | None, temporal: TileSize | None
+        self,
+        latents: Tensor,
+        *,
+        spatial: TileSize | None,
+        temporal: TileSize | None,
+        noise: Tensor | None = None,
     ) -> Tensor:
         """Pictures of normalised latents, decoded tile by tile and blended.
 
-        Needs the memory of one tile beside that of the result. Sizes are in pixels and frames.
+        Needs the memory of one tile beside that of the result. Sizes are in pixels and frames;
+        `noise` is that of `decode`, for the whole clip.
         """
         plan = plan_tiles(
             (latents.shape[2], latents.shape[3], latents.shape[4]),
@@ -123,11 +105,13 @@ class VideoVAE(nn.Module):
         video = latents.new_zeros(batch, 3, *shape)
         weight = latents.new_zeros(shape)
         for time, row, column in product(plan.time, plan.height, plan.width):
-            tile = self.decode(
-                latents[
-                    :, :, time.start : time.stop, row.start : row.stop, column.start : column.stop
-                ]
+            voxels = (
+                ...,
+                slice(time.start, time.stop),
+                slice(row.start, row.stop),
+                slice(column.start, column.stop),
             )
+            tile = self.decode(latents[voxels], noise=None if noise is None else noise[voxels])
             mask = (
                 temporal_mask(time, scale_t)[:, None, None]
                 * spatial_mask(row, scale)[:, None]

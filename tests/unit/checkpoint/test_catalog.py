@@ -4,7 +4,15 @@ import pytest
 import torch
 
 from ltx2.checkpoint import catalog
-from ltx2.checkpoint.catalog import find_model, licence_of, name_of, profile_of
+from ltx2.checkpoint.catalog import (
+    embedded_models,
+    find_lora,
+    find_model,
+    licence_of,
+    loras_of,
+    name_of,
+    profile_of,
+)
 from ltx2.checkpoint.reader import CheckpointFile, TensorInfo, save_checkpoint
 from ltx2.errors import CheckpointError
 from ltx2.request import ModelProfile, Request
@@ -16,10 +24,10 @@ def folder(tmp_path_factory):
     return write_tiny_model(tmp_path_factory.mktemp("models") / "tiny")
 
 
-def published(monkeypatch, path):
+def published(monkeypatch, path, constant="FINGERPRINT_19B"):
     """A file that passes for the published model."""
     file = CheckpointFile(path, 0, {"a": TensorInfo("BF16", (2,))}, {})
-    monkeypatch.setattr(catalog, "FINGERPRINT_19B", file.fingerprint)
+    monkeypatch.setattr(catalog, constant, file.fingerprint)
     return file
 
 
@@ -46,6 +54,64 @@ def test_embedded_models_go_by_their_name_wherever_the_program_runs(monkeypatch,
     monkeypatch.chdir(tmp_path)
     assert find_model("tiny").file.path == folder / "model.safetensors"
     assert find_model("./tiny").file.path.resolve() == tmp_path / "tiny" / "model.safetensors"
+
+
+def add(folder, name, metadata=None):
+    save_checkpoint(folder / name, {"a": torch.zeros(1)}, metadata or {})
+
+
+def test_variants_in_an_embedded_folder_share_its_text_encoder(monkeypatch, folder, tmp_path):
+    weights = tmp_path / "weights"
+    model = write_tiny_model(weights / "tiny")
+    tiny_checkpoint().write(model / "quick.safetensors")
+    add(model, "upsampler.safetensors", {"config": "{}"})
+    (model / "damaged.safetensors").write_bytes(b"123")
+    (weights / "empty").mkdir()
+    (weights / "note.txt").write_text("no model")
+    monkeypatch.setattr(catalog, "WEIGHTS", weights)
+    assert embedded_models() == ("tiny", "tiny-quick")
+    found = find_model("tiny-quick")
+    assert found.file.path == model / "quick.safetensors"
+    assert (found.name, found.text_encoder) == ("tiny-quick", model / "text_encoder")
+    assert find_model(model / "quick.safetensors").name == "tiny-quick"
+    assert find_model("tiny").name == "tiny"
+    with pytest.raises(CheckpointError, match="no model 'tiny-slow'"):
+        find_model("tiny-slow")
+    with pytest.raises(CheckpointError, match="no model 'tiny-"):
+        find_model("tiny-../tiny/quick")
+
+
+def test_every_model_that_this_project_carries_is_found_by_its_name():
+    assert "puppet" in embedded_models()
+    for name in embedded_models():
+        assert find_model(name).name == name
+
+
+def test_loras_beside_a_model_go_by_their_name(tmp_path, monkeypatch):
+    model = write_tiny_model(tmp_path / "tiny")
+    (model / "loras").mkdir()
+    add(model / "loras", "blue.safetensors")
+    add(tmp_path, "mine.safetensors")
+    found = find_model(model)
+    blue = model / "loras" / "blue.safetensors"
+    assert loras_of(found) == {"blue": blue}
+    monkeypatch.chdir(tmp_path)
+    assert find_lora(found, "blue") == find_lora(found, "blue.safetensors") == blue
+    assert find_lora(found, blue) == blue
+    assert find_lora(found, "mine.safetensors").resolve() == tmp_path / "mine.safetensors"
+    for name in ("red", "x" * 300, "a\0b", "loras", ""):
+        with pytest.raises(CheckpointError, match=r"no LoRA .* for the model tiny") as caught:
+            find_lora(found, name)
+        assert "blue" in caught.value.next_step
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "a\0b", "\ud800", "x/" * 3000, ""])
+def test_names_that_no_file_can_have_are_no_models(name):
+    with pytest.raises(CheckpointError) as caught:
+        find_model(name)
+    assert len(caught.value.message) < 300
+    with pytest.raises(CheckpointError, match="no text encoder"):
+        find_model("puppet", text_encoder=name or "nowhere")
 
 
 def test_a_folder_that_is_called_like_a_published_model_is_used(monkeypatch, tmp_path):
@@ -93,6 +159,15 @@ def test_the_distilled_file_has_the_same_tensors_and_another_name(monkeypatch, t
     assert profile.num_steps == len(profile.sigmas) - 1
 
 
+def test_the_first_upload_of_the_distilled_file_is_known_whatever_it_is_called(
+    monkeypatch, tmp_path
+):
+    early = published(monkeypatch, tmp_path / "x.safetensors", "FINGERPRINT_EARLY_DISTILLED")
+    assert name_of(early) == "ltx-2-19b-distilled"
+    assert licence_of(early) == "LTX-2 Community License"
+    assert profile_of(early).sigmas == catalog.DISTILLED_SIGMAS
+
+
 def test_an_unknown_checkpoint_is_guided_by_its_prompt_alone(tmp_path):
     save_checkpoint(tmp_path / "x.safetensors", {"a": torch.zeros(1)}, {})
     profile = find_model(tmp_path / "x.safetensors").profile
@@ -100,11 +175,41 @@ def test_an_unknown_checkpoint_is_guided_by_its_prompt_alone(tmp_path):
     assert profile.video_guidance.cfg_scale == 3.0
 
 
-@pytest.mark.parametrize("profile", [{"width": 1}, {**PROFILE.model_dump(), "colour": 1}])
-def test_a_profile_that_cannot_be_used_is_refused(tmp_path, profile):
-    path = tmp_path / "x.safetensors"
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"colour": 1}, "colour"),
+        ({"width": None}, "width"),
+        ({"width": 0}, "width"),
+        ({"height": 10**400}, "height"),
+        ({"height": 10_000}, "height is not from min_size to max_size"),
+        ({"min_size": 0}, "min_size"),
+        ({"frame_rate": 0.0}, "frame_rate"),
+        ({"frame_rate": float("inf")}, "frame_rate"),
+        ({"frame_rate": float("nan")}, "frame_rate"),
+        ({"num_steps": 0}, "num_steps"),
+        ({"num_steps": -8}, "num_steps"),
+        ({"duration_s": 0.0}, "duration_s"),
+        ({"duration_s": 5.0}, "duration_s is more than max_duration_s"),
+        ({"max_duration_s": -1.0}, "max_duration_s"),
+        ({"trained_duration_s": 0}, "trained_duration_s"),
+        ({"spatial_multiple": 0}, "spatial_multiple"),
+        ({"temporal_multiple": 0}, "temporal_multiple"),
+        ({"shift": 1e6}, "shift"),
+        ({"sigmas": [0.0]}, "sigmas"),
+        ({"sigmas": [1.0, 0.5, 0.5, 0.0]}, "sigmas: the noise levels do not fall"),
+        ({"sigmas": [1.5, 0.5, 0.0]}, "sigmas: the noise levels do not fall"),
+        ({"sigmas": [1.0, 0.7, 0.5]}, "sigmas: the noise levels do not fall"),
+        ({"sigmas": [1.0, 0.7, 0.5, 0.0]}, "num_steps is not the number"),
+        ({"video_guidance": {"stg_scale": 1.0}}, "video_guidance: stg_scale needs stg_blocks"),
+        ({"audio_guidance": {"cfg_scale": -1.0}}, "audio_guidance.cfg_scale"),
+    ],
+)
+def test_a_profile_that_cannot_be_used_names_the_file_and_the_field(tmp_path, change, said):
+    profile = {**PROFILE.model_dump(), **change}
+    path = tmp_path / "odd.safetensors"
     save_checkpoint(path, {"a": torch.zeros(1)}, {"profile": json.dumps(profile)})
-    with pytest.raises(CheckpointError, match="profile"):
+    with pytest.raises(CheckpointError, match=rf"odd\.safetensors.*: {said}"):
         find_model(path)
 
 

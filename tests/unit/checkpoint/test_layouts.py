@@ -47,6 +47,22 @@ def test_a_file_alone_is_described_like_its_folder(folder):
     assert describe(folder / "model.safetensors") == describe(folder)
 
 
+def test_a_split_model_is_described_as_one(folder, tmp_path):
+    tensors = tiny_checkpoint().tensors
+    shared = {n: t for n, t in tensors.items() if n.startswith(("vae.", "audio_vae.", "vocoder."))}
+    own = {n: t for n, t in tensors.items() if n not in shared}
+    save_checkpoint(tmp_path / "shared.safetensors", shared, {})
+    metadata = {"config": "{}", "companions": json.dumps(["shared.safetensors"])}
+    save_checkpoint(tmp_path / "model.safetensors", own, metadata)
+    shown, whole = describe(tmp_path), describe(folder)
+    assert shown.components == whole.components[:-1]
+    assert (shown.fingerprint, shown.digest) == (whole.fingerprint, whole.digest)
+    assert (shown.missing, shown.companions) == (("text encoder",), ("shared.safetensors",))
+    assert shown.size_bytes == sum(path.stat().st_size for path in tmp_path.iterdir())
+    assert "with         shared.safetensors" in str(shown)
+    assert whole.companions == ()
+
+
 def test_missing_parts_are_listed(tmp_path):
     tensors = {
         k: v
@@ -65,6 +81,7 @@ def test_the_description_reads_well_and_as_json(folder):
     text = str(shown)
     assert text.splitlines()[0] == "tiny (LTX-2 model)"
     assert shown.fingerprint in text
+    assert shown.digest in text
     assert "Apache-2.0" in text
     values = json.loads(json.dumps(shown.to_json()))
     assert values["components"][0]["name"] == "transformer"

@@ -1,5 +1,7 @@
 import contextlib
+import copy
 import json
+import time
 from dataclasses import replace
 
 import pytest
@@ -7,6 +9,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ltx2.checkpoint.catalog import FINGERPRINT_EARLY_DISTILLED
 from ltx2.checkpoint.layouts import COMPONENTS, TRANSFORMER, VOCODER
 from ltx2.checkpoint.loader import (
     build_audio_vae,
@@ -155,6 +158,30 @@ def test_any_value_of_another_kind_in_the_configuration_is_refused_or_ignored(tm
         load(path)
 
 
+@pytest.mark.parametrize(
+    ("section", "key", "component"),
+    [
+        ("transformer", "num_layers", "transformer"),
+        ("transformer", "connector_num_layers", "video connector"),
+        ("vae", "decoder_blocks", "video autoencoder"),
+        ("audio_vae", "num_res_blocks", "audio autoencoder"),
+    ],
+)
+def test_more_layers_than_tensors_are_refused_before_they_are_built(
+    tmp_path, section, key, component
+):
+    config = copy.deepcopy(dict(CHECKPOINT.config))
+    values = config[section]
+    if section == "audio_vae":
+        values = values["model"]["params"]["ddconfig"]
+    values[key] = [["res_x", {"num_layers": 10**9}]] if section == "vae" else 10**9
+    path = write(tmp_path, config=config)
+    start = time.perf_counter()
+    with pytest.raises(CheckpointError, match=f"{component}.* = 1,000,000,000, more than"):
+        load(path)
+    assert time.perf_counter() - start < 1.0
+
+
 def test_an_upsampler_file_is_loaded_strictly(tmp_path):
     config = {"in_channels": 4, "mid_channels": 32, "num_blocks_per_stage": 1, "dims": 3}
     upsampler = LatentUpsampler(UpsamplerConfig.from_metadata(config))
@@ -234,3 +261,26 @@ def test_all_tensors_but_the_connectors_under_its_prefix_are_the_transformers():
     assert len(own) == 3510
     assert not any("connector" in name for name in own)
     assert sum(len(component.own(names)) for component in COMPONENTS) == len(names)
+
+
+def test_the_first_upload_of_the_distilled_file_has_a_decoder_that_expects_a_noise_level():
+    published = full_size()
+    early = {**CONFIG_19B, "vae": {**CONFIG_19B["vae"], "timestep_conditioning": True}}
+    with torch.device("meta"):
+        vae = build_video_vae(early)
+    shapes = published | {f"vae.{n}": tuple(t.shape) for n, t in vae.state_dict().items()}
+    assert len(shapes) - len(published) == 42
+    assert fingerprint_of(shapes.items()) == FINGERPRINT_EARLY_DISTILLED
+
+
+@pytest.mark.parametrize("said", [True, None])
+def test_the_tensors_tell_of_such_a_decoder_where_the_configuration_does_not(tmp_path, said):
+    config = copy.deepcopy(dict(CHECKPOINT.config))
+    config["vae"]["timestep_conditioning"] = True
+    vae = build_video_vae(config)
+    if said is None:
+        del config["vae"]["timestep_conditioning"]
+    tensors = {n: t for n, t in CHECKPOINT.tensors.items() if not n.startswith("vae.")}
+    tensors |= {f"vae.{name}": tensor for name, tensor in vae.state_dict().items()}
+    networks = load(write(tmp_path, tensors=tensors, config=config))
+    assert networks.video_vae.decoder.conditioned

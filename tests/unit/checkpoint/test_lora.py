@@ -78,27 +78,38 @@ def test_changes_of_the_text_projection_are_left_out(tmp_path):
     assert set(read_lora(path).changes) == {"wide"}
 
 
+WIDE = pair("wide", 6, 4, rank=3)
+PROJECTION = "text_embedding_projection.aggregate_embed.lora_A.weight"
+
+
 @pytest.mark.parametrize(
-    "tensors",
+    ("tensors", "said"),
     [
-        {},
-        {"other.weight": torch.zeros(2, 2)},
-        {"diffusion_model.wide.alpha": torch.zeros(1)},
-        {"transformer.wide.lora_A.weight": torch.zeros(2, 2)},
-        {"diffusion_model.wide.lora_A.weight": torch.zeros(3, 6)},
-        pair("wide", 6, 4, rank=3) | {"diffusion_model.wide.lora_B.weight": torch.zeros(4, 2)},
-        pair("wide", 6, 4, rank=3) | {"diffusion_model.wide.lora_B.weight": torch.zeros(12)},
+        ({"other.weight": torch.zeros(2, 2)}, "is not a LoRA"),
+        ({"diffusion_model.wide.alpha": torch.zeros(1)}, "is not a LoRA"),
+        (WIDE | {"diffusion_model.wide.alpha": torch.zeros(1)}, "wide.alpha"),
+        ({"transformer.wide.lora_A.weight": torch.zeros(2, 2)}, "transformer.wide"),
+        ({"diffusion_model.wide.lora_A.weight": torch.zeros(3, 6)}, "no pair of matrices"),
+        (WIDE | {"diffusion_model.wide.lora_B.weight": torch.zeros(4, 2)}, "the ranks 3 and 2"),
+        (WIDE | {"diffusion_model.wide.lora_B.weight": torch.zeros(12)}, "no pair of matrices"),
+        ({PROJECTION: torch.zeros(1, 3)}, "no change of the transformer"),
     ],
 )
-def test_files_of_another_layout_are_refused(tmp_path, tensors):
-    with pytest.raises(CheckpointError, match=r"x\.safetensors"):
+def test_files_of_another_layout_are_refused(tmp_path, tensors, said):
+    with pytest.raises(CheckpointError, match=rf"x\.safetensors.*{said}"):
         read_lora(written(tmp_path / "x.safetensors", tensors))
 
 
-@pytest.mark.parametrize("misfit", [pair("tall", 6, 4, rank=3), pair("narrow", 5, 2, rank=3)])
-def test_a_lora_for_another_model_changes_nothing(tmp_path, misfit):
-    tensors = pair("wide", 6, 4, rank=3) | misfit
+@pytest.mark.parametrize(
+    ("tensors", "said"),
+    [
+        (pair("tall", 6, 4, rank=3), "none of the weights"),
+        (WIDE | pair("tall", 6, 4, rank=3), "'tall', which this model lacks"),
+        (WIDE | pair("narrow", 5, 2, rank=3), r"'narrow' as \[2, 5\], which is \[2, 4\]"),
+    ],
+)
+def test_a_lora_for_another_model_changes_nothing(tmp_path, tensors, said):
     model, before = a_model(), a_model()
-    with pytest.raises(CheckpointError, match="does not fit this model"):
+    with pytest.raises(CheckpointError, match=f"does not fit this model.*{said}"):
         fuse_loras(model, [(read_lora(written(tmp_path / "x.safetensors", tensors)), 1.0)])
     assert torch.equal(model["wide"].weight, before["wide"].weight)

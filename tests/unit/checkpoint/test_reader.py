@@ -234,6 +234,126 @@ def test_the_fingerprint_sees_names_and_shapes_but_neither_order_nor_values():
     assert one != fingerprint_of([("c", (2, 3)), ("b", ())])
 
 
+def split(folder, tensors, companions, metadata=METADATA):
+    """A checkpoint whose main file has `tensors` and names `companions`, which are written too."""
+    for name, own in companions.items():
+        save_checkpoint(folder / name, own, {"config": "not read"})
+    path = folder / "main.safetensors"
+    save_checkpoint(path, tensors, {**metadata, "companions": json.dumps(list(companions))})
+    return path
+
+
+def test_a_split_checkpoint_is_read_like_a_whole_one(tmp_path, good):
+    names = sorted(TENSORS)
+    path = split(
+        tmp_path,
+        {name: TENSORS[name] for name in names[:2]},
+        {"b.safetensors": {names[2]: TENSORS[names[2]]}, "c": {names[3]: TENSORS[names[3]]}},
+    )
+    file, whole = CheckpointFile.open(path), CheckpointFile.open(good)
+    assert file.tensors == whole.tensors
+    assert (file.metadata, file.config) == (METADATA, whole.config)
+    assert (file.fingerprint, file.digest) == (whole.fingerprint, whole.digest)
+    assert file.companions == (tmp_path / "b.safetensors", tmp_path / "c")
+    assert file.size_bytes == sum(p.stat().st_size for p in tmp_path.iterdir())
+    read = file.read(["step", *file.tensors])
+    assert all(torch.equal(read[name], tensor) for name, tensor in TENSORS.items())
+    # Written again with its metadata it is a whole checkpoint.
+    save_checkpoint(tmp_path / "again", read, file.metadata)
+    assert CheckpointFile.open(tmp_path / "again").tensors == whole.tensors
+
+
+def test_a_split_checkpoint_whose_part_is_missing_or_damaged_says_which(tmp_path):
+    path = split(tmp_path, {"a": torch.zeros(1)}, {"rest.safetensors": {"b": torch.zeros(1)}})
+    rest = tmp_path / "rest.safetensors"
+    rest.write_bytes(rest.read_bytes()[:-1])
+    with pytest.raises(CheckpointError, match=r"main.*needs rest.*cut off"):
+        CheckpointFile.open(path)
+    rest.unlink()
+    with pytest.raises(CheckpointError, match=r"main.*needs rest") as caught:
+        CheckpointFile.open(path)
+    assert "beside it" in caught.value.next_step
+
+
+def test_a_tensor_in_two_files_is_refused(tmp_path):
+    part = {"b": torch.zeros(1), "a": torch.zeros(1)}
+    with pytest.raises(CheckpointError, match="'a', which another file"):
+        CheckpointFile.open(split(tmp_path, {"a": torch.zeros(1)}, {"rest": part}))
+
+
+@pytest.mark.parametrize(
+    "name", ["../a", "/etc/passwd", "b/c", "b\\c", "..", ".", "", "C:x", "a\0b", "\0"]
+)
+def test_companions_are_plain_names_of_files_beside(tmp_path, name):
+    path = tmp_path / "main.safetensors"
+    save_checkpoint(path, TENSORS, {"companions": json.dumps([name])})
+    with pytest.raises(CheckpointError, match="not the name of a file beside"):
+        CheckpointFile.open(path)
+
+
+@pytest.mark.parametrize("value", ["{", "{}", "1", '"rest"', "[1]", "[[]]", "[" * 100_000])
+def test_companions_that_are_no_list_of_names_are_refused(tmp_path, value):
+    path = tmp_path / "main.safetensors"
+    save_checkpoint(path, TENSORS, {"companions": value})
+    with pytest.raises(CheckpointError, match="'companions'"):
+        CheckpointFile.open(path)
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "zero\0byte", "\ud800"])
+def test_names_that_no_file_can_have_are_refused(tmp_path, name):
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        CheckpointFile.open(tmp_path / name)
+    path = tmp_path / "main.safetensors"
+    save_checkpoint(path, TENSORS, {"companions": json.dumps([name])})
+    with pytest.raises(CheckpointError):
+        CheckpointFile.open(path)
+
+
+def digest_of(path, tensors, metadata=METADATA):
+    save_checkpoint(path, tensors, metadata)
+    return CheckpointFile.open(path).digest
+
+
+def test_the_digest_sees_values_names_types_and_shapes_but_not_the_metadata(tmp_path, good):
+    digest = CheckpointFile.open(good).digest
+    assert len(digest) == 32
+    path = tmp_path / "other.safetensors"
+    reordered = dict(reversed(TENSORS.items()))
+    assert digest_of(path, reordered, {"licence": "another"}) == digest
+    weight = TENSORS["a.weight"]
+    for change in (
+        {"a.weight": weight + torch.tensor([0, 0, 1e-6])},
+        {"a.weight": weight.view(3, 2)},
+        {"a.weight": weight.view(torch.int32)},
+        {"b": torch.zeros(0)},
+    ):
+        assert digest_of(path, TENSORS | change) != digest
+    without = {name: tensor for name, tensor in TENSORS.items() if name != "a.weight"}
+    assert digest_of(path, without | {"c": weight}) != digest
+
+
+def test_the_digest_of_long_tensors_is_taken_at_their_ends(tmp_path):
+    path = tmp_path / "long.safetensors"
+    weight = torch.zeros(100_000)
+    first, middle, last = (weight.clone() for _ in range(3))
+    first[0] = last[-1] = middle[50_000] = 1.0
+    digests = [digest_of(path, {"w": w}) for w in (weight, first, last, middle)]
+    assert len({*digests[:3]}) == 3
+    assert digests[3] == digests[0]
+
+
+def test_the_digest_of_a_file_that_was_cut_off_after_it_was_opened_is_an_error(tmp_path):
+    path = tmp_path / "model.safetensors"
+    save_checkpoint(path, TENSORS, METADATA)
+    file, another = CheckpointFile.open(path), CheckpointFile.open(path)
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(CheckpointError, match="changed while"):
+        _ = file.digest
+    path.unlink()
+    with pytest.raises(CheckpointError, match="changed while"):
+        _ = another.digest
+
+
 def test_writing_replaces_the_file_only_when_it_is_complete(tmp_path):
     path = tmp_path / "model.safetensors"
     save_checkpoint(path, {"a": torch.zeros(2)}, {})

@@ -61,7 +61,7 @@ def test_silence_sits_on_the_floor(config: AudioVAEConfig) -> None:
     assert torch.allclose(mel, torch.full_like(mel, math.log(1e-5)))
 
 
-@given(rate=st.sampled_from([8_000, 22_050, 24_000, 44_100, 48_000]), hz=st.integers(100, 3_000))
+@given(rate=st.sampled_from([8_000, 22_050, 24_000, 44_100, 48_000]), hz=st.integers(100, 2_800))
 @settings(max_examples=20, deadline=None)
 def test_resampling_keeps_a_tone_and_its_duration(rate: int, hz: int) -> None:
     tone = torch.sin(2 * math.pi * hz * torch.arange(rate // 2, dtype=torch.float32) / rate)

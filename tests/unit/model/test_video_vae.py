@@ -12,6 +12,7 @@ from ltx2.geometry import VideoCompression
 from ltx2.model.video_vae import TileSize, VideoVAE, VideoVAEConfig
 from ltx2.model.video_vae.layers import fold_patches, fold_stride, unfold_patches, unfold_stride
 from ltx2.model.video_vae.tiling import plan_tiles, spatial_mask, split, temporal_mask
+from ltx2.model.video_vae.vae import DECODE_NOISE_SCALE
 
 CONFIG = {
     "vae": {
@@ -92,6 +93,20 @@ def test_patch_columns_vary_slower_than_rows() -> None:
     video = torch.zeros(1, 1, 1, 4, 4)
     video[0, 0, 0, 1, 0] = 1.0  # second row, first column
     assert fold_patches(video, 4).flatten().argmax() == 1
+
+
+def test_tiles_of_a_noise_conditioned_decode_mix_in_their_part_of_the_noise() -> None:
+    config = {"vae": CONFIG["vae"] | {"timestep_conditioning": True}}
+    torch.manual_seed(0)
+    vae = VideoVAE(VideoVAEConfig.from_metadata(config)).eval()
+    latents, noise = torch.randn(2, 1, 4, 2, 3, 8)
+    tile = TileSize(vae.compression.spatial * 4, vae.compression.spatial)
+    with torch.no_grad():
+        tiled = vae.decode_tiled(latents, spatial=tile, temporal=None, noise=noise)
+        mixed = latents * (1 - DECODE_NOISE_SCALE) + noise * DECODE_NOISE_SCALE
+        by_hand = mixed / (1 - DECODE_NOISE_SCALE)
+        expected = vae.decode_tiled(by_hand, spatial=tile, temporal=None)
+    torch.testing.assert_close(tiled, expected, atol=1e-4, rtol=1e-4)
 
 
 def test_tiles_larger_than_the_clip_equal_the_plain_decode(vae: VideoVAE) -> None:
