@@ -1,32 +1,43 @@
-"""Command line: `python -m ltx2 generate` and `python -m ltx2 inspect`.
+"""Command line: `python -m ltx2 generate`, `inspect` and `train`.
 
 Commands import what they need when they run, so that `--help` answers at once.
 """
 
 import json
+import math
 import os
+import signal
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from ltx2.errors import GenerationCancelled, LTX2Error, MediaError, RequestError
+from ltx2.errors import CheckpointError, GenerationCancelled, LTX2Error, MediaError, RequestError
 from ltx2.settings import Settings
+from ltx2.training.commands import train
+from ltx2.training.plan_command import plan
+from ltx2.training.precompute_command import precompute
 
 if TYPE_CHECKING:
     from tqdm import tqdm
 
     from ltx2.progress import Progress
-    from ltx2.request import ModelProfile, Request
+    from ltx2.request import ModelProfile, Recipe, Request
 
 EXIT_ERROR = 2
 EXIT_CANCELLED = 130
 """What shells report for a program that Ctrl-C ended."""
 
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi")
+
+_ctrl_c = threading.Event()
+"""Ctrl-C was pressed, whatever became of the exception that said so."""
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -69,11 +80,20 @@ def generate(  # noqa: PLR0913 - every option of the command is a parameter
     audio_stg: Annotated[float | None, typer.Option(help="Sound: structure.")] = None,
     audio_modality: Annotated[float | None, typer.Option(help="Sound: toward the picture.")] = None,
     audio_rescale: Annotated[float | None, typer.Option(help="Sound: softening.")] = None,
+    stg_blocks: Annotated[
+        str | None,
+        typer.Option(help="Both: blocks of the network that --stg disturbs, as in 28,29."),
+    ] = None,
+    lora: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE[:STRENGTH]", help="LoRA to add, 1 if not said; repeatable."),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the output file.")] = False,
 ) -> None:
     """Make a clip with sound and write it as an MP4 file that carries its own recipe.
 
-    What is not said is taken from --recipe, then from the model's usual settings.
+    What is not said is taken from --recipe, then from the model's usual settings. A recipe also
+    chooses the model and LoRAs that it was made with, unless --model or --lora is said.
     """
     options = {
         "prompt": prompt,
@@ -86,34 +106,48 @@ def generate(  # noqa: PLR0913 - every option of the command is a parameter
         "num_steps": steps,
         "seed": seed,
     }
-    guidance = {
-        "video_guidance": _guidance(cfg, stg, modality, rescale),
-        "audio_guidance": _guidance(audio_cfg, audio_stg, audio_modality, audio_rescale),
-    }
     with _errors_in_one_line():
         _check_output(output, force=force)
+        blocks = None if stg_blocks is None else _blocks(stg_blocks)
+        guidance = {
+            "video_guidance": _guidance(cfg, stg, modality, rescale, blocks),
+            "audio_guidance": _guidance(
+                audio_cfg, audio_stg, audio_modality, audio_rescale, blocks
+            ),
+        }
+        made_by = None if recipe is None else _read_recipe(recipe)
+        loras = [_lora(text) for text in lora or ()]
+        if made_by is not None and lora is None:
+            loras = [(Path(applied.file), applied.strength) for applied in made_by.loras]
         given = {name: value for name, value in options.items() if value is not None}
-        request = _request(recipe, given, guidance)
+        request = _request(made_by, given, guidance)
         settings = Settings.from_environment(os.environ)
+        chosen = model or _usual_model(settings.model, made_by)
+        # The environment's text encoder belongs to the environment's model.
+        usual_encoder = settings.text_encoder if model or chosen == settings.model else None
 
         import ltx2
 
         started = time.monotonic()
         pipeline = ltx2.load(
-            model or settings.model,
-            text_encoder=text_encoder or settings.text_encoder,
+            chosen,
+            text_encoder=text_encoder or usual_encoder,
             device=device or settings.device,
             dtype=dtype or settings.dtype,
+            loras=loras,
         )
+        if made_by is not None:
+            for difference in pipeline.differences_from(made_by):
+                typer.echo(f"Warning: {difference} The clip will differ.", err=True)
         request = _with_guidance(request, pipeline.profile, guidance)
         with _progress_bars() as show:
-            clip = pipeline(request, on_progress=show)
+            clip = pipeline(request, on_progress=show, should_cancel=_ctrl_c.is_set)
         clip.save(output)
-        height, width = clip.frames.shape[1:3]
-        typer.echo(
-            f"{output}: {width} x {height} pixels, {clip.duration_s:.2f} s, "
-            f"{output.stat().st_size / 1e6:.2f} MB, made in {time.monotonic() - started:.1f} s"
-        )
+    height, width = clip.frames.shape[1:3]
+    typer.echo(
+        f"{output}: {width} x {height} pixels, {clip.duration_s:.2f} s, "
+        f"{output.stat().st_size / 1e6:.2f} MB, made in {time.monotonic() - started:.1f} s"
+    )
 
 
 @app.command()
@@ -124,7 +158,7 @@ def inspect(
     """Say what a checkpoint holds, or how a clip was made."""
     with _errors_in_one_line():
         if path.suffix.lower() in VIDEO_SUFFIXES:
-            _show_recipe(path)
+            typer.echo(_read_recipe(path).model_dump_json(indent=2))
             return
         from ltx2.checkpoint.layouts import describe
 
@@ -132,15 +166,15 @@ def inspect(
         typer.echo(json.dumps(description.to_json(), indent=2) if as_json else str(description))
 
 
-def _show_recipe(path: Path) -> None:
+def _read_recipe(path: Path) -> "Recipe":
     from ltx2.media.decode import read_recipe
 
     recipe = read_recipe(path)
     if recipe is None:
         raise MediaError(
-            f"{path} carries no recipe.", next_step="Only clips made by this program have one."
+            f"{path} carries no recipe.", next_step="Choose a clip that this program made."
         )
-    typer.echo(recipe.model_dump_json(indent=2))
+    return recipe
 
 
 def _check_output(output: Path, *, force: bool) -> None:
@@ -158,28 +192,48 @@ def _check_output(output: Path, *, force: bool) -> None:
         )
 
 
-def _guidance(*scales: float | None) -> dict[str, float]:
-    """The guidance scales that were said, by their names in a request."""
-    names = ("cfg_scale", "stg_scale", "modality_scale", "rescale")
-    return {name: scale for name, scale in zip(names, scales, strict=True) if scale is not None}
+def _guidance(*values: float | tuple[int, ...] | None) -> dict[str, Any]:
+    """What was said of one modality's guidance, by its names in a request."""
+    names = ("cfg_scale", "stg_scale", "modality_scale", "rescale", "stg_blocks")
+    return {name: value for name, value in zip(names, values, strict=True) if value is not None}
+
+
+def _blocks(text: str) -> tuple[int, ...]:
+    """Blocks of a list such as "28,29"."""
+    try:
+        blocks = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        blocks = ()
+    if not blocks or min(blocks) < 0:
+        raise RequestError(
+            f"--stg-blocks is {text!r}.", next_step="Write numbers from 0 on, as in 28,29."
+        )
+    return blocks
+
+
+def _lora(text: str) -> tuple[Path, float]:
+    """File and strength of "FILE" or "FILE:STRENGTH"; file names may hold colons."""
+    name, colon, strength = text.rpartition(":")
+    if not colon or Path(text).exists():
+        return Path(text), 1.0
+    try:
+        number = float(strength)
+    except ValueError:
+        return Path(text), 1.0
+    if not math.isfinite(number):
+        raise RequestError(
+            f"The strength of the LoRA {name} is {strength}.", next_step="Write a number like 0.8."
+        )
+    return Path(name), number
 
 
 def _request(
-    recipe: Path | None, options: dict[str, Any], guidance: dict[str, dict[str, float]]
+    recipe: "Recipe | None", options: dict[str, Any], guidance: dict[str, dict[str, Any]]
 ) -> "Request":
-    """Request of a clip's recipe with the options on top; guidance is checked, not yet applied."""
+    """Request of a recipe with the options on top; guidance is checked, not yet applied."""
     from ltx2.request import Request
 
-    values: dict[str, Any] = {}
-    if recipe is not None:
-        from ltx2.media.decode import read_recipe
-
-        found = read_recipe(recipe)
-        if found is None:
-            raise RequestError(
-                f"{recipe} carries no recipe.", next_step="Choose a clip that this program made."
-            )
-        values = found.request.model_dump()
+    values = {} if recipe is None else recipe.request.model_dump()
     if "duration_s" in options or "num_frames" in options:
         values.update(duration_s=None, num_frames=None)
     values.update(options)
@@ -187,8 +241,28 @@ def _request(
     return Request(**values)
 
 
+def _usual_model(model: str, recipe: "Recipe | None") -> str:
+    """The model to load where none is said: the recipe's, wherever it is, or `model`."""
+    if recipe is None:
+        return model
+    from ltx2.checkpoint.catalog import find_model
+
+    # Weights that were downloaded lie somewhere; LTX2_MODEL may say where.
+    for name_or_path in (model, recipe.model):
+        try:
+            found = find_model(name_or_path)
+        except CheckpointError:
+            continue
+        if found.name == recipe.model:
+            return name_or_path
+    raise RequestError(
+        f"The recipe was made with the model {recipe.model}, which is not here.",
+        next_step="Give its folder or file, or another model, as --model.",
+    )
+
+
 def _with_guidance(
-    request: "Request", profile: "ModelProfile", given: dict[str, dict[str, float]]
+    request: "Request", profile: "ModelProfile", given: dict[str, dict[str, Any]]
 ) -> "Request":
     """Request whose guidance differs from its own, or the model's usual one, in what was given."""
     values = request.model_dump()
@@ -230,17 +304,64 @@ class _Bars:
 
 
 @contextmanager
-def _errors_in_one_line() -> Iterator[None]:
+def _errors_in_one_line(cancelled: str = "Cancelled; no file was written.") -> Iterator[None]:
     """Foreseen failures become a line and an exit code; others keep their traceback."""
     try:
         yield
-    except LTX2Error as error:
-        typer.echo(f"Error: {error}", err=True)
-        raise typer.Exit(EXIT_ERROR) from error
     except (KeyboardInterrupt, GenerationCancelled) as error:
-        typer.echo("Cancelled; no file was written.", err=True)
-        raise typer.Exit(EXIT_CANCELLED) from error
+        _end(cancelled, error, EXIT_CANCELLED)
+    except Exception as error:
+        if _ctrl_c.is_set():  # a library made another error of it
+            _end(cancelled, error, EXIT_CANCELLED)
+        if not isinstance(error, LTX2Error):
+            raise
+        _end(f"Error: {error}", error, EXIT_ERROR)
+
+
+def _end(message: str, error: BaseException, code: int) -> NoReturn:
+    typer.echo(message, err=True)
+    raise typer.Exit(code) from error
+
+
+class _CtrlC(KeyboardInterrupt):
+    """Ctrl-C, by a class of its own.
+
+    After a plain KeyboardInterrupt out of `exec` of a string, which is how dataclasses and named
+    tuples are made, `python -m` dies of the signal whatever exit code the program chose.
+    """
+
+
+def _on_ctrl_c(_: int, __: FrameType | None) -> NoReturn:
+    # Python drops an exception that falls into a destructor; the event is seen at the next step.
+    _ctrl_c.set()
+    raise _CtrlC
+
+
+def _add(command: Callable[..., None]) -> None:
+    """Another package's command, with failures told as here."""
+
+    @wraps(command)
+    def run(*args: Any, **options: Any) -> None:
+        with _errors_in_one_line(cancelled="Cancelled."):
+            command(*args, **options)
+
+    app.command()(run)
+
+
+_add(plan)
+_add(precompute)
+_add(train)
+
+
+def main() -> None:
+    """Run a command; Ctrl-C ends it with its own exit code wherever it falls."""
+    signal.signal(signal.SIGINT, _on_ctrl_c)
+    try:
+        app(prog_name="python -m ltx2")
+    finally:
+        # The interpreter's end takes a moment, in which there is nothing left to cancel.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 if __name__ == "__main__":
-    app(prog_name="python -m ltx2")
+    main()

@@ -14,5 +14,8 @@ GENERATE_VIDEO_PARAMETERS = (
     "num_inference_steps",
     "cfg_guidance_scale",
     "audio_cfg_guidance_scale",
+    "model",
+    "lora",
+    "lora_strength",
 )
 """Names as scripts written for those pages use them; ours come last. Never reorder or rename."""

@@ -6,7 +6,7 @@ import re
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import gradio as gr
 
@@ -16,7 +16,7 @@ from ltx2.progress import Progress
 from ltx2.request import ModelProfile, Recipe, Request
 from ltx2.ui.api import GENERATE_VIDEO
 from ltx2.ui.errors import errors_on_page
-from ltx2.ui.studio import Studio
+from ltx2.ui.studio import Choice, Offer, Studio
 
 STAGES = {
     "load": ("Loading the model", 0.0, 0.05),
@@ -30,11 +30,21 @@ STAGES = {
 MAX_EXAMPLES = 4
 """Example prompts on the first screen."""
 
+NO_LORA = "None"
+"""First entry of the list of LoRAs."""
+
+MAX_LORA_STRENGTH = 2.0
+"""Right end of the slider; 1 is as the LoRA was trained."""
+
 MAX_CFG_SCALE = 12.0
 """Right end of the guidance sliders; the released model's usual values are 3 to 7."""
 
 RANDOM_SEEDS = 1_000_000
 """New seeds are drawn below this: six digits can be read out, and fit on a phone."""
+
+CLOSED = cast(bool, 0)
+"""A closed accordion whose fields exist from the start. With `False` Gradio's page makes them when
+it is opened, and puts their first values in again a frame later, over what was typed meanwhile."""
 
 SHOW_CLIP_JS = (
     "() => { document.getElementById('clip').scrollIntoView({block: 'nearest'}); return [] }"
@@ -49,6 +59,7 @@ Update = dict[str, Any]
 class GenerateView:
     """Components of the Generate view that events read and write."""
 
+    model: gr.Radio
     prompt: gr.Textbox
     examples: list[gr.Button]
     duration: gr.Slider
@@ -60,6 +71,8 @@ class GenerateView:
     num_steps: gr.Slider
     video_cfg_scale: gr.Slider
     audio_cfg_scale: gr.Slider
+    lora: gr.Dropdown
+    lora_strength: gr.Slider
     generate: gr.Button
     stop: gr.Button
     video: gr.Video
@@ -68,29 +81,63 @@ class GenerateView:
     recipe: gr.Code
 
 
-def build_generate(profile: ModelProfile) -> GenerateView:
+def build_generate(studio: Studio) -> GenerateView:
     """Layout of the view: what is asked on the left, the clip on the right, stacked on a phone."""
+    offer = studio.offer(None)
+    fields = describe_fields(offer)
     with gr.Row():
         with gr.Column(scale=5, min_width=320):
             prompt = gr.Textbox(
+                **fields["prompt"],
                 label="Prompt",
-                info=render_hint(profile),
                 placeholder="What is seen, and what is heard",
                 lines=4,
                 max_lines=12,
                 elem_id="prompt",
             )
-            examples = _build_examples(profile)
-            duration, seed, randomize_seed = _build_basics(profile)
+            examples = _build_examples(offer.profile)
+            model = gr.Radio(
+                [offer.name for offer in studio.offers],
+                value=offer.name,
+                label="Model",
+                visible=len(studio.offers) > 1,
+                elem_id="model",
+            )
+            duration = gr.Slider(
+                **fields["duration"], step=0.1, label="Duration in seconds", buttons=[]
+            )
+            seed, randomize_seed = _build_seed()
             generate = gr.Button("Generate", variant="primary", elem_id="generate")
             stop = gr.Button("Stop", variant="secondary", visible=False, elem_id="stop")
-            with gr.Accordion("More", open=False):
-                negative_prompt, num_steps = _build_sampling(profile)
-                video_cfg_scale, audio_cfg_scale = _build_guidance(profile)
-                height, width = _build_size(profile)
+            with gr.Accordion("More", open=CLOSED):
+                negative_prompt = gr.Textbox(
+                    **fields["negative_prompt"],
+                    label="Negative prompt",
+                    info="What to stay away from",
+                )
+                num_steps = gr.Slider(**fields["num_steps"], step=1, label="Steps", buttons=[])
+                video_cfg_scale, audio_cfg_scale = _build_pair(
+                    ("Guidance, picture", {**fields["video_cfg_scale"], "step": 0.1}),
+                    ("Guidance, sound", {**fields["audio_cfg_scale"], "step": 0.1}),
+                )
+                height, width = _build_pair(
+                    ("Height in pixels", fields["height"]), ("Width in pixels", fields["width"])
+                )
+                with gr.Row():
+                    lora = gr.Dropdown(**fields["lora"], label="LoRA", min_width=160)
+                    lora_strength = gr.Slider(
+                        **fields["lora_strength"],
+                        minimum=0.0,
+                        maximum=MAX_LORA_STRENGTH,
+                        step=0.05,
+                        label="LoRA strength",
+                        min_width=160,
+                        buttons=[],
+                    )
         with gr.Column(scale=6, min_width=320):
             video, details, summary, recipe = _build_result()
     return GenerateView(
+        model=model,
         prompt=prompt,
         examples=examples,
         duration=duration,
@@ -102,6 +149,8 @@ def build_generate(profile: ModelProfile) -> GenerateView:
         num_steps=num_steps,
         video_cfg_scale=video_cfg_scale,
         audio_cfg_scale=audio_cfg_scale,
+        lora=lora,
+        lora_strength=lora_strength,
         generate=generate,
         stop=stop,
         video=video,
@@ -111,6 +160,64 @@ def build_generate(profile: ModelProfile) -> GenerateView:
     )
 
 
+def describe_fields(offer: Offer) -> dict[str, dict[str, Any]]:
+    """Values and limits of the fields that follow the model, by their names in the view."""
+    profile = offer.profile
+    fixed = profile.sigmas is not None
+    return {
+        "prompt": {"info": render_hint(profile)},
+        "duration": _describe_duration(profile),
+        "negative_prompt": {"value": profile.negative_prompt},
+        "num_steps": {
+            "minimum": 1,
+            "maximum": max(60, profile.num_steps),
+            "value": profile.num_steps,
+            "info": "Fixed by this model" if fixed else "More take longer and add detail",
+            "interactive": not fixed,
+        },
+        "video_cfg_scale": _describe_guidance(profile.video_guidance.cfg_scale),
+        "audio_cfg_scale": _describe_guidance(profile.audio_guidance.cfg_scale),
+        "height": _describe_size(profile, profile.height),
+        "width": _describe_size(profile, profile.width),
+        "lora": {
+            "choices": [NO_LORA, *offer.loras],
+            "value": NO_LORA,
+            "visible": bool(offer.loras),
+        },
+        "lora_strength": {"value": 1.0, "visible": bool(offer.loras)},
+    }
+
+
+def _describe_duration(profile: ModelProfile) -> dict[str, Any]:
+    # Tenths of a second: finer than the steps of whole latent frames that a length snaps to.
+    shortest_s = math.ceil(10 * (profile.temporal_multiple + 1) / profile.frame_rate) / 10
+    longest_s = max(shortest_s, math.floor(10 * profile.max_duration_s) / 10)
+    return {
+        "minimum": shortest_s,
+        "maximum": longest_s,
+        "value": min(max(shortest_s, round(profile.duration_s, 1)), longest_s),
+        "info": f"Practised up to {profile.trained_duration_s:.3g} s",
+    }
+
+
+def _describe_guidance(usual: float) -> dict[str, Any]:
+    return {"minimum": 1.0, "maximum": max(MAX_CFG_SCALE, usual), "value": usual}
+
+
+def _describe_size(profile: ModelProfile, usual: int) -> dict[str, Any]:
+    multiple = profile.spatial_multiple
+    smallest = math.ceil(profile.min_size / multiple) * multiple
+    largest = profile.max_size // multiple * multiple
+    return {
+        "minimum": smallest,
+        # Gradio wants a range even where there is one size; the slider is fixed then.
+        "maximum": max(largest, smallest + multiple),
+        "value": usual,
+        "step": multiple,
+        "interactive": smallest < largest,
+    }
+
+
 def _build_examples(profile: ModelProfile) -> list[gr.Button]:
     # Buttons, because `gr.Examples` cuts each text after 60 characters.
     with gr.Column(elem_id="examples", visible=bool(profile.example_prompts)):
@@ -118,86 +225,20 @@ def _build_examples(profile: ModelProfile) -> list[gr.Button]:
         return [gr.Button(text, size="sm") for text in profile.example_prompts[:MAX_EXAMPLES]]
 
 
-def _build_basics(profile: ModelProfile) -> tuple[gr.Slider, gr.Number, gr.Checkbox]:
-    # Tenths of a second: finer than the steps of whole latent frames that a length snaps to.
-    shortest_s = math.ceil(10 * (profile.temporal_multiple + 1) / profile.frame_rate) / 10
-    longest_s = max(shortest_s, math.floor(10 * profile.max_duration_s) / 10)
-    duration = gr.Slider(
-        minimum=shortest_s,
-        maximum=longest_s,
-        value=min(max(shortest_s, round(profile.duration_s, 1)), longest_s),
-        step=0.1,
-        label="Duration in seconds",
-        info=f"Practised up to {profile.trained_duration_s:.3g} s",
-        buttons=[],
-    )
+def _build_seed() -> tuple[gr.Number, gr.Checkbox]:
     with gr.Row(equal_height=True, elem_id="seed-row"):
         seed = gr.Number(value=1, precision=0, minimum=0, label="Seed", min_width=140)
         randomize_seed = gr.Checkbox(value=True, label="New seed each time", min_width=140)
-    return duration, seed, randomize_seed
+    return seed, randomize_seed
 
 
-def _build_sampling(profile: ModelProfile) -> tuple[gr.Textbox, gr.Slider]:
-    negative_prompt = gr.Textbox(
-        value=profile.negative_prompt, label="Negative prompt", info="What to stay away from"
-    )
-    fixed = profile.sigmas is not None
-    num_steps = gr.Slider(
-        minimum=1,
-        maximum=max(60, profile.num_steps),
-        value=profile.num_steps,
-        step=1,
-        label="Steps",
-        info="Fixed by this model" if fixed else "More take longer and add detail",
-        interactive=not fixed,
-        buttons=[],
-    )
-    return negative_prompt, num_steps
-
-
-def _build_guidance(profile: ModelProfile) -> tuple[gr.Slider, gr.Slider]:
+def _build_pair(*described: tuple[str, dict[str, Any]]) -> tuple[gr.Slider, gr.Slider]:
+    """Two sliders beside each other, from their labels and what describes them."""
     with gr.Row():
-        sliders = [
-            gr.Slider(
-                minimum=1.0,
-                maximum=max(MAX_CFG_SCALE, default),
-                value=default,
-                step=0.1,
-                label=label,
-                min_width=160,
-                buttons=[],
-            )
-            for label, default in (
-                ("Guidance, picture", profile.video_guidance.cfg_scale),
-                ("Guidance, sound", profile.audio_guidance.cfg_scale),
-            )
-        ]
-    return sliders[0], sliders[1]
-
-
-def _build_size(profile: ModelProfile) -> tuple[gr.Slider, gr.Slider]:
-    multiple = profile.spatial_multiple
-    smallest = math.ceil(profile.min_size / multiple) * multiple
-    largest = profile.max_size // multiple * multiple
-    with gr.Row():
-        sliders = [
-            gr.Slider(
-                minimum=smallest,
-                # Gradio wants a range even where there is one size; the slider is fixed then.
-                maximum=max(largest, smallest + multiple),
-                value=default,
-                step=multiple,
-                label=label,
-                interactive=smallest < largest,
-                min_width=160,
-                buttons=[],
-            )
-            for label, default in (
-                ("Height in pixels", profile.height),
-                ("Width in pixels", profile.width),
-            )
-        ]
-    return sliders[0], sliders[1]
+        left, right = (
+            gr.Slider(**field, label=label, min_width=160, buttons=[]) for label, field in described
+        )
+    return left, right
 
 
 def _build_result() -> tuple[gr.Video, gr.Column, gr.Markdown, gr.Code]:
@@ -230,6 +271,14 @@ def bind_generate(view: GenerateView, studio: Studio, page: gr.Blocks) -> None:
     for button in view.examples:
         # The label is the prompt; it is copied in the browser.
         button.click(None, button, view.prompt, js="(text) => text", api_visibility="private")
+    view.model.input(
+        handlers.on_model,
+        view.model,
+        [getattr(view, name) for name in describe_fields(studio.offer(None))],
+        queue=False,
+        show_progress="hidden",
+        api_visibility="private",
+    )
     started = gr.on(
         [view.generate.click, view.prompt.submit],
         handlers.on_start,
@@ -253,6 +302,9 @@ def bind_generate(view: GenerateView, studio: Studio, page: gr.Blocks) -> None:
             view.num_steps,
             view.video_cfg_scale,
             view.audio_cfg_scale,
+            view.model,
+            view.lora,
+            view.lora_strength,
         ],
         [view.video, view.seed],
         show_progress_on=view.video,
@@ -300,6 +352,13 @@ class GenerateHandlers:
     studio: Studio
     folder: Path
 
+    def on_model(self, model: str) -> list[Update]:
+        """The fields that follow the model start anew from its usual settings."""
+        with errors_on_page():
+            return [
+                gr.update(**field) for field in describe_fields(self.studio.offer(model)).values()
+            ]
+
     def on_start(self, request: gr.Request) -> tuple[gr.Button, gr.Button]:
         """Generate gives way to Stop."""
         self.studio.expect(_session(request) or "")
@@ -317,12 +376,16 @@ class GenerateHandlers:
         num_inference_steps: int,
         cfg_guidance_scale: float,
         audio_cfg_guidance_scale: float,
+        model: str | None,
+        lora: str | None,
+        lora_strength: float,
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008 - how Gradio is told to pass one
     ) -> tuple[str | Update, int | Update]:
         """The clip's file and the seed that made it; nothing changes when it was stopped."""
         with errors_on_page():
-            profile = self.studio.profile
+            choice = Choice(model, None if lora in (None, NO_LORA) else lora, lora_strength)
+            profile = self.studio.offer(model).profile
             wanted = Request(
                 prompt=prompt,
                 negative_prompt=negative_prompt,
@@ -343,6 +406,7 @@ class GenerateHandlers:
                 saved = self.studio.make(
                     wanted,
                     path,
+                    choice=choice,
                     session=_session(request),
                     on_progress=lambda now: progress(*render_progress(now)),
                 )
@@ -359,8 +423,9 @@ class GenerateHandlers:
                 return gr.Column(visible=False), "", ""
             return gr.Column(visible=True), render_summary(recipe), render_recipe(recipe)
 
-    def on_finish(self) -> tuple[gr.Button, gr.Button]:
+    def on_finish(self, request: gr.Request) -> tuple[gr.Button, gr.Button]:
         """Stop gives way to Generate, however it ended."""
+        self.studio.finish(_session(request) or "")
         return gr.Button(visible=True), gr.Button(visible=False)
 
     def on_stop(self, request: gr.Request) -> gr.Button:

@@ -1,12 +1,13 @@
 """The whole page: its frame, its look, its views, and how it is served."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from ltx2.ui.generate import bind_generate, build_generate
-from ltx2.ui.studio import Studio
+from ltx2.ui.studio import Offer, Studio
 
 STATIC = Path(__file__).parent / "static"
 
@@ -34,16 +35,17 @@ def build_page(studio: Studio) -> gr.Blocks:
             f"# {TITLE}\nWrite what is seen and heard. One model makes picture and sound together.",
             elem_id="masthead",
         )
-        view = build_generate(studio.profile)
+        view = build_generate(studio)
         bind_generate(view, studio, page)
-        gr.Markdown(render_colophon(studio.name, studio.licence), elem_id="colophon")
+        gr.Markdown(render_colophon(studio.offers), elem_id="colophon")
     return page
 
 
-def render_colophon(model: str, licence: str | None) -> str:
-    """Which model makes the clips, under which licence, and what the clips are."""
-    named = model if licence is None else f"{model} ({licence})"
-    return f"Model: {named}. Clips are AI-generated, and each file says so."
+def render_colophon(offers: Sequence[Offer]) -> str:
+    """Which models make the clips, under which licences, and what the clips are."""
+    named = ", ".join(o.name if o.licence is None else f"{o.name} ({o.licence})" for o in offers)
+    title = "Model" if len(offers) == 1 else "Models"
+    return f"{title}: {named}. Clips are AI-generated, and each file says so."
 
 
 def build_theme() -> gr.themes.Base:

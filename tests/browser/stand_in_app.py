@@ -2,10 +2,12 @@
 
 import logging
 import os
+from dataclasses import replace
+from pathlib import Path
 
 from ltx2.errors import GenerationError
 from ltx2.ui.page import build_page, serve
-from ltx2.ui.studio import Studio
+from ltx2.ui.studio import Offer, Studio
 from tests.fakes.model import PROFILE, FakeModel
 
 ERRORS = {
@@ -26,8 +28,12 @@ def main() -> None:
     """Serve until stopped."""
     logging.basicConfig(level=logging.INFO)
     step_s = float(os.environ.get("STAND_IN_STEP_S", "0.15"))
-    studio = Studio(name="stand-in", profile=PROFILE, load=lambda: MoodyModel(step_s=step_s))
-    serve(build_page(studio))
+    offers = [Offer("stand-in", PROFILE, lambda loras: MoodyModel(step_s=step_s))]
+    if os.environ.get("STAND_IN_MODELS") == "2":
+        quick = PROFILE.model_copy(update={"num_steps": 2, "sigmas": (1.0, 0.5, 0.0)})
+        offers[0] = replace(offers[0], loras={"paper": Path("paper.safetensors")})
+        offers.insert(0, replace(offers[0], name="stand-in-quick", profile=quick, loras={}))
+    serve(build_page(Studio(offers)))
 
 
 if __name__ == "__main__":

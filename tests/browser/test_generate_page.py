@@ -18,6 +18,12 @@ PHONE = {"width": 390, "height": 844}
 CLIP_S = 60_000
 """Milliseconds that a clip of the stand-in may take on a busy machine."""
 
+SLOW_FRAMES_JS = """
+    const draw = window.requestAnimationFrame.bind(window);
+    window.requestAnimationFrame = (then) => setTimeout(() => draw(then), 400);
+"""
+"""A busy phone, on which every frame comes late."""
+
 
 @pytest.fixture(scope="module")
 def browser():
@@ -46,12 +52,15 @@ def page(browser, address):
 class opened:  # noqa: N801 - reads as a verb in a with statement
     """A fresh visitor's view of the page."""
 
-    def __init__(self, browser, address, **options):
+    def __init__(self, browser, address, *, slow_frames=False, **options):
+        self.slow_frames = slow_frames
         self.context = browser.new_context(**options)
         self.address = address
 
     def __enter__(self):
         page = self.context.new_page()
+        if self.slow_frames:
+            page.add_init_script(SLOW_FRAMES_JS)
         page.goto(self.address)
         page.locator("#generate").wait_for()
         return page
@@ -163,8 +172,14 @@ def test_a_failure_is_one_clear_sentence_and_nothing_is_lost(page, prompt, words
     assert wait_for_clip(page)["source"] != before
 
 
-# Passes alone; after other visitors' clips its progress text is sometimes missed by the browser.
-@pytest.mark.slow
+def test_what_is_typed_as_soon_as_more_opens_is_kept(browser, address):
+    with opened(browser, address, slow_frames=True) as page:
+        choose_steps(page, 60)
+        page.evaluate("() => new Promise(requestAnimationFrame)")
+        ask(page, "A ball.")
+        page.get_by_text(re.compile(r"step \d+ of 60")).wait_for()
+
+
 def test_stop_ends_the_work_and_keeps_the_last_clip(page):
     ask(page, "A ball.")
     before = wait_for_clip(page)["source"]
@@ -175,6 +190,42 @@ def test_stop_ends_the_work_and_keeps_the_last_clip(page):
     page.get_by_text("Stopped.").wait_for(timeout=3_000)
     page.locator("#generate").wait_for(timeout=3_000)
     assert page.evaluate("document.querySelector('#clip video').currentSrc") == before
+
+
+def test_the_fields_follow_the_chosen_model_and_its_loras(browser, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("two models")
+    command = ["-m", "tests.browser.stand_in_app"]
+    with (
+        served_page(command, folder, STAND_IN_MODELS="2") as address,
+        opened(browser, address) as page,
+    ):
+        quick, slow = (
+            page.get_by_label(name, exact=True) for name in ("stand-in-quick", "stand-in")
+        )
+        page.get_by_text("More", exact=True).click()
+        steps, lora = (
+            page.get_by_label("number input for Steps"),
+            page.get_by_label("LoRA", exact=True),
+        )
+        assert quick.is_checked()
+        assert (steps.input_value(), steps.is_enabled(), lora.is_visible()) == ("2", False, False)
+        slow.check()
+        lora.wait_for()
+        assert (steps.input_value(), steps.is_enabled()) == ("10", True)
+        lora.click()
+        page.get_by_role("option", name="paper").click()
+        ask(page, "A ball.")
+        page.get_by_text(re.compile(r"step \d+ of 10")).wait_for()
+        wait_for_clip(page)
+        quick.check()
+        lora.wait_for(state="hidden")
+        assert (steps.input_value(), steps.is_enabled()) == ("2", False)
+        ask(page, "A ball.")
+        page.get_by_text("2 steps").wait_for()
+
+
+def test_one_model_is_not_a_choice(page):
+    assert not page.locator("#model").is_visible()
 
 
 def test_closing_the_page_stops_its_work_for_the_next_visitor(

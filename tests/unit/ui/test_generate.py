@@ -16,7 +16,7 @@ from ltx2.ui.generate import (
     render_recipe,
     render_summary,
 )
-from ltx2.ui.studio import Studio
+from ltx2.ui.studio import Offer, Studio
 from tests.fakes.model import PROFILE, FakeModel
 
 FORM = {
@@ -30,14 +30,19 @@ FORM = {
     "num_inference_steps": 2,
     "cfg_guidance_scale": 3.0,
     "audio_cfg_guidance_scale": 4.0,
+    "model": "stand-in",
+    "lora": "None",
+    "lora_strength": 1.0,
 }
+
+
+def a_studio(profile=PROFILE, load=lambda loras: FakeModel(), **offered):
+    return Studio([Offer("stand-in", profile, load, **offered)])
 
 
 def handlers(tmp_path, model=None):
     model = model or FakeModel()
-    return GenerateHandlers(
-        Studio(name="stand-in", profile=PROFILE, load=lambda: model), Path(tmp_path)
-    )
+    return GenerateHandlers(a_studio(load=lambda loras: model), Path(tmp_path))
 
 
 def generate(page, seen=None, **changes):
@@ -68,6 +73,16 @@ def test_the_answer_is_a_file_in_the_given_folder_and_the_seed(tmp_path):
     assert tmp_path in Path(video).parents
     assert Path(video).is_file()
     assert seed == 7
+
+
+def test_the_chosen_lora_is_loaded_with_its_strength(tmp_path):
+    loads = []
+    paper = Path("paper.safetensors")
+    studio = a_studio(load=lambda loras: loads.append(loras) or FakeModel(), loras={"paper": paper})
+    page = GenerateHandlers(studio, tmp_path)
+    generate(page, lora="paper", lora_strength=0.5)
+    generate(page, lora="None", lora_strength=0.5)
+    assert loads == [((paper, 0.5),), ()]
 
 
 def test_two_clips_of_one_seed_do_not_share_a_file(tmp_path):
@@ -190,7 +205,7 @@ def test_the_summary_names_what_people_compare():
 )
 def test_what_the_form_starts_with_is_what_the_model_makes_by_itself(profile):
     with gr.Blocks():
-        view = build_generate(profile)
+        view = build_generate(a_studio(profile))
     asked = Request(
         prompt="a ball",
         duration_s=view.duration.value,

@@ -6,14 +6,14 @@ import pytest
 
 from ltx2.ui.api import GENERATE_VIDEO, GENERATE_VIDEO_PARAMETERS
 from ltx2.ui.page import build_page, render_colophon
-from ltx2.ui.studio import Studio
+from ltx2.ui.studio import Offer, Studio
 from tests.conftest import ROOT
 from tests.fakes.model import PROFILE, FakeModel
 
 
 @pytest.fixture
 def page():
-    return build_page(Studio(name="stand-in", profile=PROFILE, load=FakeModel))
+    return build_page(Studio([Offer("stand-in", PROFILE, lambda loras: FakeModel())]))
 
 
 def test_the_public_endpoint_keeps_its_name_and_parameters(page):
@@ -33,9 +33,13 @@ def test_one_clip_is_made_at_a_time(page):
 
 
 def test_the_licence_of_the_weights_is_shown():
-    shown = render_colophon("ltx-2-19b-dev", "LTX-2 Community License")
+    licensed = Offer("ltx-2-19b-dev", PROFILE, FakeModel, "LTX-2 Community License")
+    mine = Offer("mine", PROFILE, FakeModel)
+    shown = render_colophon([licensed])
     assert shown.startswith("Model: ltx-2-19b-dev (LTX-2 Community License). ")
-    assert render_colophon("mine", None).startswith("Model: mine. ")
+    assert render_colophon([mine]).startswith("Model: mine. ")
+    both = render_colophon([licensed, mine])
+    assert both.startswith("Models: ltx-2-19b-dev (LTX-2 Community License), mine. ")
 
 
 @pytest.mark.parametrize("module", ["app", "ltx2", "ltx2.ui.page"])
