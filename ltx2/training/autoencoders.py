@@ -18,7 +18,11 @@ from ltx2.model.vocoder import Vocoder
 RESIDUAL_GAIN = 0.1
 RESAMPLE_GAIN = 0.3
 MOTION_WEIGHT = 4.0
+SQUARE_WEIGHT = 8.0
+"""Makes the squared error of pictures weigh about as much as the absolute one once training is on
+its way."""
 SILENT_NORM = 1.0
+SIDE_WEIGHT = 0.5
 STFT_SIZES = (128, 512, 1024)
 
 
@@ -47,8 +51,29 @@ def start_from_mean(vae: AudioVAE, mel_front_end: MelSpectrogram, waveform: Tens
         bias.copy_(mel.mean(dim=(0, 2, 3)))
 
 
+@torch.no_grad()
+def start_apart(vocoder: Vocoder) -> None:
+    """Makes the two sides of a stereo vocoder two equal networks that do not hear each other.
+
+    Half of the channels of every layer serves each side. Started at random, both sides settle on
+    one waveform, which is most of what there is to learn, and the sides of the sound are lost.
+    """
+    for module in vocoder.modules():
+        if not isinstance(module, nn.Conv1d | nn.ConvTranspose1d):
+            continue
+        first, second = module.weight.shape[0] // 2, module.weight.shape[1] // 2
+        module.weight[:first, second:] = 0
+        module.weight[first:, :second] = 0
+        module.weight[first:, second:] = module.weight[:first, :second]
+        # Half of the inputs are gone: the rest must be as loud as all were.
+        module.weight *= 2**0.5
+        if module.bias is not None:
+            half = module.bias.shape[0] // 2
+            module.bias[half:] = module.bias[:half]
+
+
 def video_loss(actual: Tensor, expected: Tensor) -> Tensor:
-    """L1 + MSE of pictures [B, 3, F, H, W], heavier where the expected picture moves.
+    """L1 and MSE of pictures [B, 3, F, H, W], heavier where the expected picture moves.
 
     Small moving things (mouths, balls) are a few percent of the pixels and most of the story.
     """
@@ -56,7 +81,7 @@ def video_loss(actual: Tensor, expected: Tensor) -> Tensor:
     motion = F.pad(motion, (0, 0, 0, 0, 1, 0)).maximum(F.pad(motion, (0, 0, 0, 0, 0, 1)))
     weight = 1.0 + MOTION_WEIGHT * motion.clamp(max=1.0)
     error = (actual - expected).float()
-    return (weight * (error.abs() + error.square())).mean()
+    return (weight * (error.abs() + SQUARE_WEIGHT * error.square())).mean()
 
 
 def psnr(actual: Tensor, expected: Tensor) -> float:
@@ -162,9 +187,12 @@ def vocoder_step(
         with torch.autocast("cpu", torch.bfloat16):
             made = vocoder(mel[:, :, :-1])
         made = made.float()
-        mel_error = (mel_front_end(made, rate) - mel).abs().mean()
-        spectral = spectral_loss(made, waveform)
-        return spectral + 0.5 * mel_error, {"mel_l1": float(mel_error.detach())}
+        made_mel = mel_front_end(made, rate)
+        mel_error = (made_mel - mel).abs().mean()
+        side_error = ((made_mel - mel)[:, 0] - (made_mel - mel)[:, 1]).abs().mean()
+        loss = spectral_loss(made, waveform) + 0.5 * mel_error + SIDE_WEIGHT * side_error
+        figures = {"mel_l1": float(mel_error.detach()), "side_l1": float(side_error.detach())}
+        return loss, figures
 
     return step
 

@@ -13,8 +13,10 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
 
+from ltx2.diffusion.schedules import shift_for_tokens
 from ltx2.diffusion.state import (
     Joint,
+    LatentState,
     audio_positions,
     patchify_audio,
     patchify_video,
@@ -24,6 +26,12 @@ from ltx2.geometry import VideoCompression
 from ltx2.model.transformer import ModalityInput, Transformer
 
 UNIFORM_SHARE = 0.1
+SMALLEST_SIGMA = 1e-3
+
+# Standard normal quantiles of 0.5 % and 99.9 %: the levels between them are stretched to 0..1.
+_LOW_QUANTILE = -2.5758
+_HIGH_QUANTILE = 3.0902
+
 MOTION_WEIGHT = 2.0
 
 
@@ -66,7 +74,108 @@ def sample_sigmas(batch: int, *, shift: float, generator: torch.Generator) -> Te
     logits = torch.randn(batch, generator=generator) + shift
     uniform = torch.rand(batch, generator=generator)
     use_uniform = torch.rand(batch, generator=generator) < UNIFORM_SHARE
-    return torch.where(use_uniform, uniform, logits.sigmoid()).clamp(1e-3, 1.0)
+    return torch.where(use_uniform, uniform, logits.sigmoid()).clamp(SMALLEST_SIGMA, 1.0)
+
+
+@dataclass(frozen=True)
+class NoiseLevels:
+    """How noise levels are drawn, as in the official trainer.
+
+    The logistic of a shifted normal, stretched so that nearly all of 0..1 is reached, and for
+    some examples a uniform level instead.
+
+    Attributes:
+        shift: mean of the normal; None follows the number of video tokens as the released
+            model was trained: 0.95 for 1,024 and 2.05 for 4,096, linear through both.
+        uniform_share: share of the examples with a uniform level.
+    """
+
+    shift: float | None = None
+    uniform_share: float = UNIFORM_SHARE
+
+    def sample(self, batch: int, *, num_tokens: int, generator: torch.Generator) -> Tensor:
+        """Noise levels [B] in 0..1, float32.
+
+        Args:
+            batch: how many.
+            num_tokens: of the clip that is generated, without conditions that are added to it.
+            generator: on the CPU.
+        """
+        shift = shift_for_tokens(num_tokens) if self.shift is None else self.shift
+        levels = stretched_levels(torch.randn(batch, generator=generator), shift)
+        uniform = torch.rand(batch, generator=generator)
+        uniform = SMALLEST_SIGMA + (1.0 - SMALLEST_SIGMA) * uniform
+        is_uniform = torch.rand(batch, generator=generator) < self.uniform_share
+        return torch.where(is_uniform, uniform, levels)
+
+
+def stretched_levels(normal: Tensor, shift: float) -> Tensor:
+    """Noise levels [B] in 0..1 of standard normal draws [B].
+
+    What falls below the smallest level is reflected, so that it does not pile up there.
+    """
+    low, high = (
+        torch.tensor(shift + quantile).sigmoid() for quantile in (_LOW_QUANTILE, _HIGH_QUANTILE)
+    )
+    levels = ((normal + shift).sigmoid() - low) / (high - low)
+    levels = torch.where(levels < SMALLEST_SIGMA, 2 * SMALLEST_SIGMA - levels, levels)
+    return levels.clamp(0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Noised:
+    """One modality of a batch on its way through the network.
+
+    Attributes:
+        tokens: noisy [B, T, C].
+        timesteps: noise level of each token [B, T].
+        sigma: noise level of the modality [B]; 0 where nothing of it is generated.
+        positions: extents [1, axes, T, 2].
+        velocity: noise minus clean tokens [B, T, C], what the network should say.
+        denoise_mask: 1 for tokens of the loss [B, T, 1].
+    """
+
+    tokens: Tensor
+    timesteps: Tensor
+    sigma: Tensor
+    positions: Tensor
+    velocity: Tensor
+    denoise_mask: Tensor
+
+    @classmethod
+    def of(cls, state: LatentState, sigma: Tensor, generator: torch.Generator) -> "Noised":
+        """A state with fresh noise at the levels `sigma` [B]; kept tokens have none."""
+        noise = torch.randn(state.clean.shape, generator=generator)
+        amount = state.denoise_mask * sigma[:, None, None]
+        is_generated = state.denoise_mask.amax(dim=(1, 2)) > 0
+        return cls(
+            tokens=noise * amount + state.clean * (1.0 - amount),
+            timesteps=amount[..., 0],
+            sigma=sigma * is_generated,
+            positions=state.positions,
+            velocity=noise - state.clean,
+            denoise_mask=state.denoise_mask,
+        )
+
+    def rows(self, which: slice, device: torch.device | str) -> "Noised":
+        """Some of the examples, on a device."""
+        parts = (self.tokens, self.timesteps, self.sigma, self.velocity, self.denoise_mask)
+        tokens, timesteps, sigma, velocity, mask = (part[which].to(device) for part in parts)
+        return Noised(tokens, timesteps, sigma, self.positions.to(device), velocity, mask)
+
+    def to_input(self, context: Tensor) -> ModalityInput:
+        """What the transformer takes, with text [B, T_c, D] from the connector."""
+        return ModalityInput(self.tokens, self.timesteps, self.sigma, self.positions, context)
+
+    def loss(self, velocity: Tensor, num_generated: Tensor) -> Tensor:
+        """Mean squared error of a velocity [B, T, C] over the generated tokens.
+
+        Args:
+            velocity: what the network said.
+            num_generated: tokens of the loss in the whole batch, of which this may be a part.
+        """
+        error = (velocity.float() - self.velocity).square().mean(dim=-1, keepdim=True)
+        return (error * self.denoise_mask).sum() / num_generated.clamp_min(1.0)
 
 
 def motion_weights(latents: Tensor) -> Tensor:

@@ -1,10 +1,14 @@
 """Optimisers: Muon for weight matrices and kernels, AdamW for everything else."""
 
 from collections.abc import Iterable
+from importlib import import_module
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+
+from ltx2.errors import ResourceError
 
 
 class FlattenedMuon(torch.optim.Muon):
@@ -61,3 +65,47 @@ def build_optimizers(
         FlattenedMuon(matrices, lr=matrix_rate, weight_decay=weight_decay),
         torch.optim.AdamW(others, lr=other_rate, betas=(0.9, 0.95), weight_decay=0.0),
     ]
+
+
+def build_optimizer(
+    name: Literal["adamw", "adamw8bit", "muon"],
+    module: nn.Module,
+    *,
+    learning_rate: float,
+    weight_decay: float,
+) -> list[Optimizer]:
+    """Optimisers of everything in a module that requires gradients.
+
+    Args:
+        name: adamw8bit keeps its averages in 8 bits, an eighth of the memory.
+        module: already spread over processes and devices.
+        learning_rate: of all parameters.
+        weight_decay: of weights; biases, norms and tables have none.
+
+    Raises:
+        ResourceError: the 8-bit optimiser is not installed.
+    """
+    if name == "muon":
+        return build_optimizers(
+            [module],
+            matrix_rate=learning_rate,
+            other_rate=learning_rate,
+            weight_decay=weight_decay,
+        )
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": weight_decay},
+        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    if name == "adamw":
+        return [torch.optim.AdamW(groups, lr=learning_rate, fused=True)]
+    try:
+        # By name: an optional package that no requirement file installs.
+        adamw8bit = import_module("bitsandbytes.optim").AdamW8bit
+    except ImportError as error:
+        raise ResourceError(
+            "The optimiser adamw8bit needs the package bitsandbytes.",
+            next_step="Run `pip install bitsandbytes`, or choose adamw.",
+        ) from error
+    return [adamw8bit(groups, lr=learning_rate)]

@@ -1,5 +1,7 @@
 """The transformer's objective: noise levels, weights, and a loss that a right answer zeroes."""
 
+import math
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -10,9 +12,11 @@ from ltx2.geometry import VideoCompression
 from ltx2.model.transformer import ModalityInput
 from ltx2.training.flow import (
     FullPrecisionAttention,
+    NoiseLevels,
     flow_loss,
     motion_weights,
     sample_sigmas,
+    stretched_levels,
 )
 
 
@@ -64,6 +68,45 @@ def test_noise_levels_lie_in_range_and_rise_with_the_shift() -> None:
     assert float(high.max()) <= 1.0
     assert float(low.median()) == pytest.approx(0.5, abs=0.03)
     assert float(high.median()) > 0.8
+
+
+def test_levels_are_stretched_to_the_quantiles_and_reflected_at_the_bottom() -> None:
+    shift = 0.95
+    low, high = (1 / (1 + math.exp(-(shift + q))) for q in (-2.5758, 3.0902))
+    normal = torch.tensor([0.0, 1.0, -2.5758, 3.0902, -3.5, 5.0])
+    levels = stretched_levels(normal, shift)
+    for value, level in zip((0.0, 1.0), levels[:2].tolist(), strict=True):
+        raw = 1 / (1 + math.exp(-(value + shift)))
+        assert level == pytest.approx((raw - low) / (high - low), abs=1e-5)
+    assert float(levels[2]) == pytest.approx(2e-3, abs=1e-5)
+    assert float(levels[3]) == pytest.approx(1.0, abs=1e-5)
+    below = (1 / (1 + math.exp(3.5 - shift)) - low) / (high - low)
+    assert float(levels[4]) == pytest.approx(2e-3 - below, abs=1e-5)
+    assert float(levels[5]) == 1.0
+
+
+def test_more_tokens_mean_more_noise_unless_the_shift_is_constant() -> None:
+    def median(shift: float | None, num_tokens: int) -> float:
+        levels = NoiseLevels(shift, uniform_share=0.0)
+        generator = torch.Generator().manual_seed(2)
+        return float(levels.sample(4000, num_tokens=num_tokens, generator=generator).median())
+
+    assert median(None, 1024) == pytest.approx(median(0.95, 7), abs=1e-6)
+    assert median(None, 4096) == pytest.approx(median(2.05, 7), abs=1e-6)
+    assert median(None, 4096) > median(None, 1024) + 0.1
+
+
+def test_the_uniform_share_reaches_both_ends() -> None:
+    def levels(share: float) -> Tensor:
+        generator = torch.Generator().manual_seed(3)
+        return NoiseLevels(0.95, share).sample(8000, num_tokens=1, generator=generator)
+
+    quarters = torch.tensor([0.25, 0.5, 0.75])
+    torch.testing.assert_close(levels(1.0).quantile(quarters), quarters, atol=0.02, rtol=0)
+    assert float(levels(1.0).min()) >= 1e-3
+    low = [float((levels(share) < 0.05).float().mean()) for share in (0.0, 0.5, 1.0)]
+    assert low[1] == pytest.approx((low[0] + low[2]) / 2, abs=0.01)
+    assert low[0] < low[2]
 
 
 def test_tokens_that_move_weigh_more_and_the_mean_stays_one() -> None:

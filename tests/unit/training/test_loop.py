@@ -1,14 +1,15 @@
 """The training loop: resuming, averaging, schedules, failures; and the optimisers."""
 
 import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from ltx2.errors import GenerationError
-from ltx2.training.loop import RunOptions, Schedule, run
+from ltx2.errors import GenerationCancelled, GenerationError
+from ltx2.training.loop import Average, Every, Hooks, RunOptions, Schedule, load_average, run
 from ltx2.training.optimizers import FlattenedMuon, build_optimizers
 
 
@@ -96,6 +97,113 @@ def test_the_rate_warms_up_stays_and_falls() -> None:
     assert schedule.factor(30) == 1.0
     assert schedule.factor(75) == pytest.approx(0.5)
     assert schedule.factor(100) == pytest.approx(0.0)
+
+
+def test_the_rate_falls_along_a_cosine_after_the_warm_up() -> None:
+    schedule = Schedule(100, warmup=10, decay=1.0, final=0.0, shape="cosine")
+    assert schedule.factor(0) == pytest.approx(0.1, abs=1e-3)
+    assert schedule.factor(50) == pytest.approx(0.5)
+    assert schedule.factor(75) == pytest.approx(0.1464, abs=1e-4)
+    assert Schedule(100, warmup=0, decay=0.0).factor(99) == 1.0
+
+
+def batches(module: nn.Module) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(9)
+    return [torch.randn(4, 2, 16, generator=generator) for _ in range(4)]
+
+
+def test_accumulated_batches_equal_one_batch_of_all(tmp_path: Path) -> None:
+    results = []
+    for accumulation in (1, 4):
+        module = small_network()
+        parts = batches(module) if accumulation == 4 else [torch.cat(batches(module))]
+        todo = iter(parts)
+
+        def step(
+            _: int,
+            __: torch.Generator,
+            module: nn.Module = module,
+            todo: Iterator[Tensor] = todo,
+        ) -> tuple[Tensor, dict[str, float]]:
+            x = next(todo)
+            return (module(x) - x[:, :, 2:-2]).square().mean(), {}
+
+        optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
+        path = tmp_path / f"{accumulation}.pt"
+        run(module, [optimizer], step, RunOptions(path, Schedule(1), accumulation=accumulation))
+        results.append(torch.cat([p.detach().flatten() for p in module.parameters()]))
+    torch.testing.assert_close(*results)
+
+
+def test_hooks_run_when_due_and_at_the_end_and_a_stop_saves_the_state(tmp_path: Path) -> None:
+    module, seen = small_network(), []
+
+    def step(_: int, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+        x = torch.randn(4, 2, 16, generator=generator)
+        return (module(x) - x[:, :, 2:-2]).square().mean(), {}
+
+    def note(name: str) -> Callable[[int, Average], None]:
+        return lambda step, average: seen.append((name, step))
+
+    hooks = Hooks(
+        every=(Every(2, note("two")), Every(3, note("three"), at_end=True)),
+        should_stop=lambda: ("two", 4) in seen,
+    )
+    options = RunOptions(tmp_path / "run.pt", Schedule(9), save_every_s=1e9)
+    with pytest.raises(GenerationCancelled):
+        run(
+            module,
+            build_optimizers([module], matrix_rate=1e-2, other_rate=1e-2),
+            step,
+            options,
+            hooks=hooks,
+        )
+    assert seen == [("two", 2), ("three", 3), ("two", 4), ("three", 5)]
+    assert torch.load(options.state_path, weights_only=True)["step"] == 5
+
+
+def test_without_averaging_the_average_is_the_weights_and_is_not_saved(tmp_path: Path) -> None:
+    module = small_network()
+
+    def step(_: int, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+        return module(torch.randn(4, 2, 16, generator=generator)).square().mean(), {}
+
+    options = RunOptions(tmp_path / "run.pt", Schedule(3), ema_decay=0.0)
+    optimizers = build_optimizers([module], matrix_rate=1e-2, other_rate=1e-2)
+    average = run(module, optimizers, step, options)
+    assert torch.load(options.state_path, weights_only=True)["average"] == []
+    other = small_network()
+    load_average(options.state_path, other)
+    for weight, named, loaded in zip(
+        module.parameters(), average.named().values(), other.parameters(), strict=True
+    ):
+        assert torch.equal(weight, named)
+        assert torch.equal(weight, loaded)
+
+
+def test_the_average_can_take_the_place_of_the_weights_for_a_while() -> None:
+    module = small_network()
+    average = Average(module, 0.9)
+    before = [p.detach().clone() for p in module.parameters()]
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.add_(1.0)
+    with average.in_place():
+        assert all(torch.equal(a, b) for a, b in zip(before, module.parameters(), strict=True))
+    for old, new, kept in zip(before, module.parameters(), average.values, strict=True):
+        assert torch.equal(old + 1.0, new)
+        assert torch.equal(old, kept)
+
+
+def test_a_state_file_from_before_figures_were_kept_still_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "run.pt"
+    train(path, 5, total=12)
+    state = torch.load(path, weights_only=True)
+    del state["figures"]
+    torch.save(state, path)
+    resumed, whole = train(path, 12, total=12), train(tmp_path / "whole.pt", 12, total=12)
+    for a, b in zip(resumed.parameters(), whole.parameters(), strict=True):
+        assert torch.equal(a, b)
 
 
 def test_muon_on_a_kernel_equals_muon_on_its_matrix() -> None:
