@@ -1,5 +1,6 @@
 """Command line of the puppet recipe: `python -m ltx2.training.puppet STAGE --folder DIR`."""
 
+import json
 import logging
 from pathlib import Path
 from typing import Annotated
@@ -8,13 +9,15 @@ import torch
 import typer
 
 from ltx2.training.puppet import stages
+from ltx2.training.puppet.lora_clips import LESSONS, write_clips
 
 app = typer.Typer(help=stages.__doc__, no_args_is_help=True)
 
 Folder = Annotated[Path, typer.Option(help="work folder, kept between runs")]
 Threads = Annotated[int, typer.Option(help="processor threads to use")]
 Steps = Annotated[int, typer.Option(help="steps in total, counting those already done")]
-DEFAULT_FOLDER = Path("runs/puppet")
+Target = Annotated[Path, typer.Option(help="checkpoint folder to write")]
+DEFAULT_FOLDER, WEIGHTS_FOLDER = Path("runs/puppet"), Path("ltx2/weights/puppet")
 
 
 def _start(threads: int) -> None:
@@ -23,10 +26,17 @@ def _start(threads: int) -> None:
 
 
 @app.command()
-def render(folder: Folder = DEFAULT_FOLDER, first: int = 0, count: int = 16) -> None:
+def render(folder: Folder = DEFAULT_FOLDER, first: int = 0, count: int = stages.SHARDS) -> None:
     """Render shards of training clips."""
     _start(1)
     stages.render(folder, first=first, count=count)
+
+
+@app.command()
+def render_pairs(folder: Folder = DEFAULT_FOLDER, count: int = stages.PAIR_SHARDS) -> None:
+    """Render shards of large and small pictures of the same scenes."""
+    _start(1)
+    stages.render_pairs(folder, count=count)
 
 
 @app.command()
@@ -85,11 +95,54 @@ def transformer(
 
 
 @app.command()
+def distill(
+    folder: Folder = DEFAULT_FOLDER, threads: Threads = 2, steps: Steps = stages.DISTILL_STEPS
+) -> None:
+    """Train the transformer that needs eight steps and no guidance."""
+    _start(threads)
+    stages.distill(folder, steps=steps)
+
+
+@app.command()
+def pairs(folder: Folder = DEFAULT_FOLDER, threads: Threads = 2) -> None:
+    """Encode the shards of large and small pictures."""
+    _start(threads)
+    stages.encode_large_pairs(folder)
+
+
+@app.command()
+def upsampler(
+    folder: Folder = DEFAULT_FOLDER, threads: Threads = 2, steps: Steps = stages.UPSAMPLER_STEPS
+) -> None:
+    """Train the latent upsampler."""
+    _start(threads)
+    stages.train_upsampler(folder, steps=steps)
+
+
+@app.command()
+def lora_clips(
+    target: Annotated[Path, typer.Option(help="folder for clips and captions")],
+    lesson: Annotated[str, typer.Option(help=f"one of {', '.join(LESSONS)}")],
+    count: int = 160,
+) -> None:
+    """Write the clips that teach a LoRA."""
+    _start(1)
+    write_clips(target, lesson, count=count)
+
+
+@app.command("all")
+def run_all(
+    folder: Folder = DEFAULT_FOLDER, target: Target = WEIGHTS_FOLDER, threads: Threads = 2
+) -> None:
+    """Every stage from nothing to a checkpoint folder."""
+    _start(threads)
+    stages.run_all(folder, target)
+
+
+@app.command()
 def export(
     folder: Folder = DEFAULT_FOLDER,
-    target: Annotated[Path, typer.Option(help="checkpoint folder to write")] = Path(
-        "ltx2/weights/puppet"
-    ),
+    target: Target = WEIGHTS_FOLDER,
 ) -> None:
     """Write the checkpoint folder from what is trained so far."""
     _start(1)
@@ -98,28 +151,62 @@ def export(
 
 @app.command()
 def measure(
-    model: Annotated[str, typer.Option(help="checkpoint folder or name")] = "puppet",
+    model: Annotated[
+        list[str] | None,
+        typer.Option(help="checkpoint folder or name; may be given again to compare [puppet]"),
+    ] = None,
     clips: Annotated[int, typer.Option(help="unseen scenes to generate and judge")] = 60,
+    drift: Annotated[int, typer.Option(help="long clips of the first model to judge")] = 0,
     seed: int = 1000,
+    json_path: Annotated[
+        Path | None, typer.Option("--json", help="file for the same figures as JSON")
+    ] = None,
 ) -> None:
     """Judge generated clips of unseen scenes, and the ceiling that the autoencoders set."""
     from tqdm import tqdm
 
     from ltx2.pipeline import load
-    from ltx2.training.puppet import quality
-    from ltx2.training.puppet.measure import (
-        judge_ceiling,
-        judge_generated,
-        side_by_side,
-        unseen_scenes,
-    )
+    from ltx2.training.puppet import measure
+    from ltx2.training.puppet.quality import Summary, summarise
 
-    pipeline, scenes = load(model), unseen_scenes(clips, seed=seed)
-    with tqdm(total=clips, unit="clip") as bar:
-        judged = judge_generated(pipeline, scenes, seed=seed, on_progress=lambda _: bar.update())
-    ceiling, ratio = judge_ceiling(pipeline, scenes)
-    typer.echo(f"{clips} unseen scenes; the ceiling is at {ratio:.1f} dB\n")
-    typer.echo(side_by_side(quality.summarise(judged), quality.summarise(ceiling)))
+    scenes = measure.unseen_scenes(clips, seed=seed)
+    long_scenes = measure.drift_scenes(drift, seed=seed)
+    pipelines = {name: load(name) for name in model or ["puppet"]}
+    first = next(iter(pipelines.values()))
+    columns: dict[str, Summary] = {}
+    with tqdm(total=clips * (1 + len(pipelines)) + drift, unit="clip") as bar:
+        for name, pipeline in pipelines.items():
+            judged = measure.judge_generated(
+                pipeline, scenes, seed=seed, on_progress=lambda _: bar.update()
+            )
+            columns[name] = summarise(judged)
+        judged, ratio = measure.judge_ceiling(first, scenes, on_progress=lambda _: bar.update())
+        columns["ceiling"] = summarise(judged)
+        windows = measure.judge_drift(
+            first, long_scenes, seed=seed, on_progress=lambda _: bar.update()
+        )
+    typer.echo(f"{clips} unseen scenes, seed {seed}\n")
+    typer.echo(measure.side_by_side(columns))
+    typer.echo(measure.autoencoders_line(columns["ceiling"], ratio))
+    for name in list(pipelines)[1:]:
+        behind = measure.points_behind(next(iter(columns.values())), columns[name])
+        listed = ", ".join(f"{row} by {points:.0f} points" for row, points in behind)
+        typer.echo(
+            f"{name} lies more than {measure.DISTILLED_POINTS:.0f} points behind in: "
+            f"{listed or 'nothing'}.\n"
+        )
+    if windows:
+        typer.echo(f"{drift} clips of {measure.DRIFT_S:g} s, judged in windows\n")
+        typer.echo(measure.side_by_side(windows))
+    if json_path is not None:
+        figures = {
+            "clips": clips,
+            "seed": seed,
+            "psnr_db": ratio,
+            "columns": measure.as_json(columns),
+            "drift": measure.as_json(windows),
+        }
+        json_path.write_text(json.dumps(figures, indent=2) + "\n")
 
 
 @app.command()
@@ -130,16 +217,15 @@ def strip(
 ) -> None:
     """Draw frames and sound of ten fixed prompts, and say what is right in each."""
     from ltx2.pipeline import load
-    from ltx2.training.puppet.measure import generate
+    from ltx2.training.puppet.measure import generate, judge_clip
     from ltx2.training.puppet.prompts import TEN_PROMPTS, TEN_SCENES
-    from ltx2.training.puppet.quality import judge, verdicts
     from ltx2.training.puppet.strip import write_strip
 
-    clips = list(generate(load(model), list(TEN_SCENES), seed=seed))
+    clips = list(generate(load(model), TEN_SCENES, seed=seed))
     for prompt, scene, clip in zip(TEN_PROMPTS, TEN_SCENES, clips, strict=True):
-        judged = judge(clip.frames, clip.waveform, clip.frame_rate, clip.sample_rate, scene)
-        wrong = [name for name, verdict in verdicts(judged) if verdict.right is False]
-        typer.echo(f"{prompt} {'all right' if not wrong else 'wrong: ' + ', '.join(wrong)}")
+        wrong = judge_clip(clip, scene).wrong()
+        listed = "; ".join(f"{name}: {found}" for name, found in wrong.items())
+        typer.echo(f"{prompt} {f'wrong: {listed}' if wrong else 'all right'}")
     rows = [(p, c.frames, c.waveform) for p, c in zip(TEN_PROMPTS, clips, strict=True)]
     write_strip(rows, target)
 

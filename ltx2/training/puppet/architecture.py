@@ -12,11 +12,13 @@ SAMPLE_RATE = 16_000
 HEIGHT = WIDTH = 96
 NUM_FRAMES = 49
 LONG_NUM_FRAMES = 97
+LARGE_SIDE, LARGE_NUM_FRAMES = 192, 25
+"""Clips that teach the autoencoder and the upsampler large pictures."""
 MAX_PROMPT_TOKENS = 128
 SHIFT = 0.7
 """Shift of the noise levels in training and sampling: a small picture needs little noise."""
 
-VIDEO_LATENT_CHANNELS = 64
+VIDEO_LATENT_CHANNELS = 96
 AUDIO_LATENT_CHANNELS = 2
 TEXT_WIDTH = 128
 
@@ -64,8 +66,8 @@ CONFIG: dict[str, Any] = {
         "in_channels": 3,
         "out_channels": 3,
         "latent_channels": VIDEO_LATENT_CHANNELS,
-        "encoder_base_channels": 32,
-        "decoder_base_channels": 24,
+        "encoder_base_channels": 28,
+        "decoder_base_channels": 28,
         "encoder_blocks": [
             ["res_x", {"num_layers": 1}],
             ["compress_all_res", {"multiplier": 2}],
@@ -75,7 +77,7 @@ CONFIG: dict[str, Any] = {
             ["compress_time_res", {"multiplier": 1}],
         ],
         "decoder_blocks": [
-            ["res_x", {"num_layers": 2}],
+            ["res_x", {"num_layers": 1}],
             ["compress_all", {"multiplier": 2, "residual": True}],
             ["res_x", {"num_layers": 1}],
             ["compress_all", {"multiplier": 2, "residual": True}],
@@ -115,14 +117,27 @@ CONFIG: dict[str, Any] = {
         },
     },
     "vocoder": {
-        "upsample_initial_channel": 192,
+        "upsample_initial_channel": 256,
         "resblock": "1",
-        "upsample_rates": [5, 4, 2, 2, 2],
-        "upsample_kernel_sizes": [11, 8, 4, 4, 4],
+        # Four wide steps rather than five: each side keeps eight channels at the full rate.
+        "upsample_rates": [5, 4, 4, 2],
+        "upsample_kernel_sizes": [11, 8, 8, 4],
         "resblock_kernel_sizes": [3, 7],
         "resblock_dilation_sizes": [[1, 3], [1, 3]],
         "stereo": True,
         "output_sample_rate": SAMPLE_RATE,
     },
     "scheduler": {"_class_name": "RectifiedFlowScheduler", "num_train_timesteps": 1000},
+}
+
+UPSAMPLER_CONFIG: dict[str, Any] = {
+    "_class_name": "LatentUpsampler",
+    "in_channels": VIDEO_LATENT_CHANNELS,
+    "mid_channels": 32,
+    "num_blocks_per_stage": 1,
+    "dims": 3,
+    "spatial_upsample": True,
+    "temporal_upsample": False,
+    "spatial_scale": 2.0,
+    "rational_resampler": False,
 }

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ltx2.training.puppet.drawing import Box, Canvas, Colour, below, box, ellipse, mix, ring
-from ltx2.training.puppet.palette import BLACK, WHITE, backdrop
+from ltx2.training.puppet.palette import BLACK, WHITE
 from ltx2.training.puppet.scenes import BouncingBall
 
 # Measures are shares of the picture's shorter side.
@@ -17,7 +17,7 @@ FLOOR_TOP = 0.2
 """Where the floor meets the background."""
 CONTACT_Y = 0.34
 """Where the ball touches the floor."""
-SIDE_SHIFT = 0.17
+SIDE_SHIFT = 0.2
 GRAVITY = 3.0
 """Shares of the picture's shorter side per second squared."""
 SMALLEST_BOUNCE = 0.012
@@ -59,14 +59,6 @@ class Bounces:
     strengths: tuple[float, ...]
 
 
-@dataclass(frozen=True)
-class DrawnBall:
-    """The pictures of a ball and where it is, in pixels."""
-
-    frames: NDArray[np.uint8]
-    ball_boxes: tuple[Box, ...]
-
-
 def plan_bounces(scene: BouncingBall, num_frames: int, frame_rate: float) -> Bounces:
     """Free fall and bounces, each flight stretched a little to last a whole number of frames."""
     rng = np.random.default_rng([scene.variation, 2])
@@ -95,30 +87,29 @@ def plan_bounces(scene: BouncingBall, num_frames: int, frame_rate: float) -> Bou
     return Bounces(np.array(heights[:num_frames]), tuple(impact_frames), tuple(strengths))
 
 
-def draw_ball(
-    scene: BouncingBall, bounces: Bounces, *, height: int, width: int, frame_rate: float
-) -> DrawnBall:
-    """The pictures of the ball and its floor, one per height of the ball [F]."""
-    canvas = backdrop(scene.background, height=height, width=width)
-    num_frames = len(bounces.heights)
-    shift = 2 * SIDE_SHIFT * canvas.half_width
-    x = {"left": -shift, "centre": 0.0, "right": shift}[scene.position]
+def paint_ball(
+    canvas: Canvas, scene: BouncingBall, bounces: Bounces, *, frame_rate: float
+) -> tuple[Box, ...]:
+    """Paints the ball and its floor on an animated canvas.
+
+    Returns:
+        Where the ball is in each frame: left, top, right, bottom in pixels.
+    """
+    x = {"left": -SIDE_SHIFT, "centre": 0.0, "right": SIDE_SHIFT}[scene.position]
     since = _since_impacts(bounces, frame_rate)
     half_width, half_height = _squashed(scene, bounces, since)
     y = CONTACT_Y - bounces.heights - half_height
     FLOOR_PAINTERS[scene.material](canvas)
-    canvas.animate(num_frames)
     if scene.material != "water":
         near = np.clip(1 - bounces.heights / 0.5, 0.25, 1)
         canvas.paint(ellipse(x, CONTACT_Y, RADIUS * near, 0.035 * near), BLACK, 0.5 * near)
     _paint_ball(canvas, scene, x, y, half_width, half_height)
     if scene.material == "water":
         _paint_waves(canvas, bounces, x, since)
-    boxes = tuple(
-        canvas.pixels((x - rx, cy - ry, x + rx, cy + ry))
-        for cy, rx, ry in zip(y, half_width, half_height, strict=True)
+    return tuple(
+        canvas.pixels((x - rx, cy - ry, x + rx, cy + ry), frame)
+        for frame, (cy, rx, ry) in enumerate(zip(y, half_width, half_height, strict=True))
     )
-    return DrawnBall(canvas.frames(), boxes)
 
 
 def _since_impacts(bounces: Bounces, frame_rate: float) -> NDArray[np.float64]:

@@ -16,36 +16,50 @@ from torch import Tensor
 
 from ltx2.training.puppet import architecture
 from ltx2.training.puppet.captions import caption
-from ltx2.training.puppet.world import is_held_out, render, sample_scene
+from ltx2.training.puppet.scenes import sample_scene
+from ltx2.training.puppet.world import render
 
 logger = logging.getLogger(__name__)
 
 CLIPS_PER_SHARD = 256
-CAPTIONS_PER_CLIP = 4
+CLIPS_PER_LARGE_SHARD = 128
+CAPTIONS_PER_CLIP = 6
+PAIR_SHARD_SEED = 9000
 LONG_SHARD_EVERY = 4
 """Every so many shards one holds clips of twice the length, so that the model learns both."""
 
 
 def render_shard(folder: Path, index: int, *, clips: int = CLIPS_PER_SHARD) -> Path:
     """Folder of shard `index`, rendered unless it is already there."""
+    return _render(folder, index, clips, num_frames=shard_frames(index), side=architecture.HEIGHT)
+
+
+def render_pair_shard(folder: Path, index: int, *, clips: int = CLIPS_PER_LARGE_SHARD) -> None:
+    """Shard `index` of short clips of twice the size in `large/`, and the same scenes in `small/`.
+
+    Its scenes are others than those of the shards of usual length.
+    """
+    for name, side in (("large", architecture.LARGE_SIDE), ("small", architecture.HEIGHT)):
+        frames, number = architecture.LARGE_NUM_FRAMES, PAIR_SHARD_SEED + index
+        _render(folder / name, number, clips, num_frames=frames, side=side)
+
+
+def _render(folder: Path, index: int, clips: int, *, num_frames: int, side: int) -> Path:
     shard = folder / f"shard_{index:04d}"
     if (shard / "captions.json").exists():
         return shard
     shard.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng([20260105, index])
-    num_frames = shard_frames(index)
     frames: list[np.ndarray] = []
     waveforms: list[np.ndarray] = []
     captions: list[list[str]] = []
-    while len(frames) < clips:
+    for _ in range(clips):
         scene = sample_scene(rng)
-        if is_held_out(scene):
-            continue
         clip = render(
             scene,
             num_frames=num_frames,
-            height=architecture.HEIGHT,
-            width=architecture.WIDTH,
+            height=side,
+            width=side,
             frame_rate=architecture.FRAME_RATE,
             sample_rate=architecture.SAMPLE_RATE,
         )
@@ -55,7 +69,7 @@ def render_shard(folder: Path, index: int, *, clips: int = CLIPS_PER_SHARD) -> P
     np.save(shard / "frames.npy", np.stack(frames))
     np.save(shard / "waveforms.npy", np.stack(waveforms))
     # Written last: its presence says that the shard is complete.
-    (shard / "captions.json").write_text(json.dumps(captions))
+    (shard / "captions.json").write_text(json.dumps(captions, ensure_ascii=False))
     return shard
 
 
@@ -89,14 +103,24 @@ class Shards:
             [np.load(path / "waveforms.npy", mmap_mode="r") for path in paths],
         )
 
-    def random_video(self, batch: int, num_frames: int, generator: torch.Generator) -> Tensor:
-        """Pictures [B, 3, num_frames, H, W] in -1..1, cut at random places."""
+    def random_video(
+        self, batch: int, num_frames: int, generator: torch.Generator, *, side: int | None = None
+    ) -> Tensor:
+        """Pictures [B, 3, num_frames, H, W] in -1..1, cut at random places.
+
+        Args:
+            side: of squares cut at random places of the picture; None takes all of it.
+        """
         clips = []
         for shard, clip in self._random_clips(batch, generator):
             frames = self.frames[shard][clip]
-            last = len(frames) - num_frames
-            start = int(torch.randint(last + 1, (), generator=generator))
-            clips.append(torch.from_numpy(np.array(frames[start : start + num_frames])))
+            starts = [0, 0, 0]
+            sizes = (num_frames, *((side, side) if side else frames.shape[1:3]))
+            for axis, size in enumerate(sizes):
+                last = frames.shape[axis] - size
+                starts[axis] = int(torch.randint(last + 1, (), generator=generator))
+            cut = tuple(slice(a, a + size) for a, size in zip(starts, sizes, strict=True))
+            clips.append(torch.from_numpy(np.array(frames[cut])))
         video = torch.stack(clips).permute(0, 4, 1, 2, 3)  # [B, 3, F, H, W]
         return video.float() / 127.5 - 1.0
 

@@ -7,6 +7,7 @@ Letters: F frames, H height, W width; h and w are the size of a window inside th
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,8 @@ Colour = tuple[float, float, float]
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom."""
 
+EDGE_PX = 2.8
+"""Width over which an edge is smoothed: soft enough for a small autoencoder to carry."""
 INFINITE_BOX: Box = (-np.inf, -np.inf, np.inf, np.inf)
 
 
@@ -58,11 +61,14 @@ class Canvas:
     """
 
     def __init__(self, height: int, width: int, colour: Colour) -> None:
-        self.scale = min(height, width)
-        self.half_height = height / 2 / self.scale
-        self.half_width = width / 2 / self.scale
-        self._x = ((np.arange(width, dtype=np.float32) + 0.5) / self.scale) - self.half_width
-        self._y = ((np.arange(height, dtype=np.float32) + 0.5) / self.scale) - self.half_height
+        side = min(height, width)
+        self.half_height = height / 2 / side
+        self.half_width = width / 2 / side
+        columns = (np.arange(width, dtype=np.float32) + 0.5) / side - self.half_width
+        rows = (np.arange(height, dtype=np.float32) + 0.5) / side - self.half_height
+        self._x = columns[None, None, :]  # [1 or F, 1, W]
+        self._y = rows[None, :, None]  # [1 or F, H, 1]
+        self._pixels_per_unit = per_frame(side)  # [1 or F, 1, 1]
         fill = np.asarray(colour, np.float32)[:, None, None, None]
         self._planes = np.broadcast_to(fill, (3, 1, height, width)).copy()  # [3, F, H, W]
 
@@ -70,34 +76,55 @@ class Canvas:
         """Turn the still picture drawn so far into `num_frames` equal frames."""
         self._planes = np.repeat(self._planes, num_frames, axis=1)
 
+    def placed(self, x: ArrayLike, y: ArrayLike, scale: ArrayLike) -> Canvas:
+        """The same picture in other coordinates, for a part of the scene or a moving camera.
+
+        Args:
+            x, y: where the new origin lies in the old coordinates, one number or one per frame.
+            scale: length of the new unit in old units.
+        """
+        other = copy.copy(self)  # shares the pixels
+        x, y, scale = per_frame(x), per_frame(y), per_frame(scale)
+        other._x = (self._x - x) / scale
+        other._y = (self._y - y) / scale
+        other._pixels_per_unit = self._pixels_per_unit * scale
+        other.half_width = float(np.abs(other._x).max())
+        other.half_height = float(np.abs(other._y).max())
+        return other
+
     def paint(self, shape: Shape, colour: Colour, opacity: ArrayLike = 1.0) -> None:
-        """Cover the shape with a colour, its edge smoothed over one pixel.
+        """Cover the shape with a colour, its edge smoothed over `EDGE_PX`.
 
         Args:
             shape: what to cover.
             colour: red, green, blue in 0..255.
             opacity: 0..1, one number or one per frame [F].
         """
-        left, right = np.searchsorted(self._x, (shape.box[0] - 0.02, shape.box[2] + 0.02))
-        top, bottom = np.searchsorted(self._y, (shape.box[1] - 0.02, shape.box[3] + 0.02))
+        margin = EDGE_PX / float(self._pixels_per_unit.min())
+        left = np.searchsorted(self._x.max(axis=0)[0], shape.box[0] - margin)
+        right = np.searchsorted(self._x.min(axis=0)[0], shape.box[2] + margin)
+        top = np.searchsorted(self._y.max(axis=0)[:, 0], shape.box[1] - margin)
+        bottom = np.searchsorted(self._y.min(axis=0)[:, 0], shape.box[3] + margin)
         if left >= right or top >= bottom:
             return
-        distance = shape.distance(self._x[None, None, left:right], self._y[None, top:bottom, None])
-        cover = np.clip(0.5 - distance * np.float32(self.scale), 0, 1) * per_frame(opacity)
+        distance = shape.distance(self._x[:, :, left:right], self._y[:, top:bottom])
+        steepness = self._pixels_per_unit / np.float32(EDGE_PX)
+        cover = np.clip(0.5 - distance * steepness, 0, 1) * per_frame(opacity)
         for plane, value in zip(self._planes, colour, strict=True):
             window = plane[:, top:bottom, left:right]
             window += cover * (np.float32(value) - window)
 
-    def pixels(self, box: Box) -> Box:
-        """A box of the plane in pixels, cut to the picture."""
-        left, top, right, bottom = box
-        half_width, half_height, scale = self.half_width, self.half_height, self.scale
-        return (
-            max(0.0, (left + half_width) * scale),
-            max(0.0, (top + half_height) * scale),
-            min(2 * half_width * scale, (right + half_width) * scale),
-            min(2 * half_height * scale, (bottom + half_height) * scale),
+    def pixels(self, box: Box, frame: int = 0) -> Box:
+        """A box of the plane in pixels of one frame, cut to the picture."""
+        # What does not move is stored once for all frames.
+        scale, x, y = (
+            float(values[min(frame, len(values) - 1), 0, 0])
+            for values in (self._pixels_per_unit, self._x, self._y)
         )
+        height, width = self._planes.shape[2:]
+        left, right = ((value - x) * scale + 0.5 for value in (box[0], box[2]))
+        top, bottom = ((value - y) * scale + 0.5 for value in (box[1], box[3]))
+        return max(0.0, left), max(0.0, top), min(width, right), min(height, bottom)
 
     def frames(self) -> NDArray[np.uint8]:
         """The finished picture, uint8 [F, H, W, 3]."""

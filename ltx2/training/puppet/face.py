@@ -22,15 +22,17 @@ from ltx2.training.puppet.drawing import (
     per_frame,
     stroke,
 )
-from ltx2.training.puppet.palette import BLACK, SKIN_COLOURS, WHITE, backdrop
-from ltx2.training.puppet.scenes import TalkingFace
+from ltx2.training.puppet.palette import BLACK, HAIR_COLOURS, SKIN_COLOURS, WHITE
+from ltx2.training.puppet.scenes import Puppet
 
 # Measures are shares of the picture's shorter side.
 HEAD_HALF_WIDTH = 0.27
 HEAD_HALF_HEIGHT = 0.29
 HEAD_Y = 0.085
 SIDE_SHIFT = 0.15
-"""Distance of a head on the left or right from the centre, as a share of the width."""
+"""Distance of a lone head on the left or right from the centre."""
+PAIR_SCALE, PAIR_SHIFT, PAIR_Y = 0.68, 0.25, 0.14
+"""Size of each of two puppets beside a lone one, and their places."""
 OUTLINE = 0.014
 MOUTH_Y = 0.075
 MOUTH_HALF_WIDTH = 0.165
@@ -69,44 +71,56 @@ class Pose:
 
 
 @dataclass(frozen=True)
-class DrawnFace:
-    """The pictures of a face and where its parts are, in pixels."""
+class DrawnPuppet:
+    """Where the parts of a drawn puppet are in each frame, in pixels."""
 
-    frames: NDArray[np.uint8]
     head_boxes: tuple[Box, ...]
     mouth_boxes: tuple[Box, ...]
 
 
-def draw_face(
-    scene: TalkingFace, opening: NDArray[np.float64], *, height: int, width: int, frame_rate: float
-) -> DrawnFace:
-    """The puppet's pictures, one per value of the mouth's opening [F]."""
-    canvas = backdrop(scene.background, height=height, width=width)
-    pose = _pose(scene, opening, frame_rate, side_shift=2 * SIDE_SHIFT * canvas.half_width)
-    skin = SKIN_COLOURS[scene.skin]
-    _paint_body(canvas, pose, skin)
-    canvas.animate(len(opening))
+def stage(canvas: Canvas, puppet: Puppet, *, alone: bool) -> Canvas:
+    """The canvas in the coordinates of a puppet: alone it is large, beside another smaller."""
+    if alone:
+        shift = {"left": -1, "centre": 0, "right": 1}[puppet.position]
+        return canvas.placed(shift * SIDE_SHIFT, 0.0, 1.0)
+    side = -1 if puppet.position == "left" else 1
+    return canvas.placed(side * PAIR_SHIFT, PAIR_Y, PAIR_SCALE)
+
+
+def paint_puppet(
+    canvas: Canvas,
+    puppet: Puppet,
+    opening: NDArray[np.float64],
+    *,
+    frame_rate: float,
+    variation: int,
+) -> DrawnPuppet:
+    """Paints a puppet whose mouth opens so far [F] on an animated canvas in its coordinates."""
+    pose = _pose(opening, frame_rate, variation)
+    skin = SKIN_COLOURS[puppet.skin]
+    _paint_body(canvas, skin)
+    if puppet.hair != "none":
+        _paint_hair(canvas, pose, HAIR_COLOURS[puppet.hair])
     _paint_head(canvas, pose, skin)
+    if puppet.hair != "none":
+        _paint_fringe(canvas, pose, HAIR_COLOURS[puppet.hair])
     _paint_mouth(canvas, pose, skin)
     _paint_eyes(canvas, pose, skin)
-    HAT_PAINTERS[scene.hat](canvas, pose, skin)
+    if puppet.hat != "none" or puppet.hair == "none":
+        HAT_PAINTERS[puppet.hat](canvas, pose, skin)
     heads, mouths = [], []
-    for y, opened in zip(pose.y, opening, strict=True):
-        left, right = pose.x - HEAD_HALF_WIDTH, pose.x + HEAD_HALF_WIDTH
-        heads.append(canvas.pixels((left, y - HEAD_HALF_HEIGHT, right, y + HEAD_HALF_HEIGHT)))
-        left, right = pose.x - MOUTH_HALF_WIDTH, pose.x + MOUTH_HALF_WIDTH
+    for frame, (y, opened) in enumerate(zip(pose.y, opening, strict=True)):
+        top, bottom = y - HEAD_HALF_HEIGHT, y + HEAD_HALF_HEIGHT
+        heads.append(canvas.pixels((-HEAD_HALF_WIDTH, top, HEAD_HALF_WIDTH, bottom), frame))
         top = y + MOUTH_Y - MOUTH_SMILE
         bottom = y + MOUTH_Y + MOUTH_DROP * opened + OUTLINE
-        mouths.append(canvas.pixels((left, top, right, bottom)))
-    return DrawnFace(canvas.frames(), tuple(heads), tuple(mouths))
+        mouths.append(canvas.pixels((-MOUTH_HALF_WIDTH, top, MOUTH_HALF_WIDTH, bottom), frame))
+    return DrawnPuppet(tuple(heads), tuple(mouths))
 
 
-def _pose(
-    scene: TalkingFace, opening: NDArray[np.float64], frame_rate: float, *, side_shift: float
-) -> Pose:
-    rng = np.random.default_rng([scene.variation, 1])
+def _pose(opening: NDArray[np.float64], frame_rate: float, variation: int) -> Pose:
+    rng = np.random.default_rng([variation, 1])
     time = np.arange(len(opening)) / frame_rate
-    shift = {"left": -side_shift, "centre": 0.0, "right": side_shift}[scene.position]
     blinks = rng.uniform(0.1, 1.2) + np.cumsum(rng.uniform(1.2, 2.4, size=1 + int(time[-1])))
     since_blink = np.abs(time[:, None] - blinks[None]).min(axis=1)
     lid = np.clip(1.4 - since_blink / (BLINK_S / 2), 0, 1)
@@ -116,17 +130,33 @@ def _pose(
     speaking = np.convolve(np.pad(opening, reach), window / window.sum(), mode="valid")
     phase = rng.uniform(0, 2 * np.pi)
     nod = NOD * speaking * (np.sin(2 * np.pi * NOD_HZ * time + phase) - 0.5)
-    return Pose(shift, HEAD_Y + nod, opening, lid, gaze=float(rng.uniform(-0.012, 0.012)))
+    return Pose(0.0, HEAD_Y + nod, opening, lid, gaze=float(rng.uniform(-0.012, 0.012)))
 
 
-def _paint_body(canvas: Canvas, pose: Pose, skin: Colour) -> None:
-    x, dark = pose.x, mix(skin, BLACK, 0.32)
+def _paint_body(canvas: Canvas, skin: Colour) -> None:
+    x, dark = 0.0, mix(skin, BLACK, 0.32)
     shoulders = box(x, 0.56, 0.25, 0.16, rounding=0.13)
     canvas.paint(shoulders.grown(OUTLINE), mix(skin, BLACK, 0.6))
     canvas.paint(shoulders, dark)
     if canvas.half_height > 0.5:  # an upright picture shows more of the body
         canvas.paint(box(x, 0.55 + canvas.half_height, 0.25, canvas.half_height), dark)
     canvas.paint(box(x, 0.4, 0.085, 0.08), mix(skin, BLACK, 0.5))
+
+
+def _paint_hair(canvas: Canvas, pose: Pose, colour: Colour) -> None:
+    """What of the hair lies behind the head: round above, long at the sides."""
+    y, wide = pose.y - 0.025, HEAD_HALF_WIDTH + 0.06
+    mane = ellipse(0.0, y, wide, HEAD_HALF_HEIGHT + 0.05) & above(y + 0.02)
+    sides = box(0.0, y + 0.1, wide, 0.13, rounding=0.06)
+    for part in (mane, sides):
+        canvas.paint(part.grown(OUTLINE), mix(colour, BLACK, 0.6))
+    for part in (mane, sides):
+        canvas.paint(part, colour)
+
+
+def _paint_fringe(canvas: Canvas, pose: Pose, colour: Colour) -> None:
+    head = ellipse(0.0, pose.y, HEAD_HALF_WIDTH - OUTLINE, HEAD_HALF_HEIGHT - OUTLINE)
+    canvas.paint(head & above(pose.y - 0.205), colour)
 
 
 def _paint_head(canvas: Canvas, pose: Pose, skin: Colour) -> None:

@@ -66,6 +66,32 @@ def encode_missing(folder: Path, video_vae: VideoVAE, audio_vae: AudioVAE) -> No
             logger.info("%s is encoded", shard.name)
 
 
+@torch.no_grad()
+def encode_pairs(folder: Path, video_vae: VideoVAE) -> None:
+    """Encodes large pictures and small ones of the same scenes, where there are no latents yet.
+
+    One safetensors file per shard in `pairs/`: `large` float16 [N, C, f, 2h, 2w] and `small`
+    [N, C, f, h, w], both normalised.
+    """
+    for shard in complete_shards(folder / "large"):
+        target = folder / "pairs" / f"{shard.name}.safetensors"
+        if target.exists():
+            continue
+        tensors = {}
+        for name in ("large", "small"):
+            frames = np.load(folder / name / shard.name / "frames.npy", mmap_mode="r")
+            latents = []
+            for start in range(0, len(frames), ENCODE_BATCH):
+                clips = frames[start : start + ENCODE_BATCH]
+                video = torch.stack([from_uint8_frames(clip) for clip in clips])
+                with torch.autocast("cpu", torch.bfloat16):
+                    latents.append(video_vae.encode(video).half())
+            tensors[name] = torch.cat(latents).contiguous()
+        target.parent.mkdir(parents=True, exist_ok=True)
+        save_file(tensors, target.with_suffix(".part"))
+        target.with_suffix(".part").replace(target)
+
+
 @dataclass(frozen=True)
 class LatentBatch:
     """Training examples of equal length.
@@ -118,3 +144,23 @@ class LatentShards:
             self.audio[shard][clips].float(),
             [text[pick] for text, pick in zip(texts, picks, strict=True)],
         )
+
+
+@dataclass(frozen=True)
+class LatentPairs:
+    """Normalised latents of small and large pictures of the same scenes, in memory."""
+
+    small: Tensor
+    large: Tensor
+
+    @classmethod
+    def open(cls, folder: Path) -> "LatentPairs":
+        """All encoded pairs of a work folder."""
+        shards = [load_file(path) for path in sorted((folder / "pairs").glob("*.safetensors"))]
+        small, large = (torch.cat([shard[name] for shard in shards]) for name in ("small", "large"))
+        return cls(small, large)
+
+    def random_batch(self, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Small latents [B, C, f, h, w] and large ones [B, C, f, 2h, 2w], float32."""
+        picks = torch.randint(len(self.small), (size,), generator=generator)
+        return self.small[picks].float(), self.large[picks].float()

@@ -15,6 +15,11 @@ SKIN_COLOURS: dict[str, Colour] = {
     "purple": (142, 62, 190),
     "orange": (248, 134, 28),
 }
+HAIR_COLOURS: dict[str, Colour] = {
+    "brown": (116, 66, 34),
+    "white": (236, 236, 240),
+    "pink": (255, 92, 168),
+}
 BACKGROUND_COLOURS: dict[str, Colour] = {
     "white": (244, 244, 244),
     "grey": (142, 142, 146),
@@ -24,12 +29,13 @@ BACKGROUND_COLOURS: dict[str, Colour] = {
 }
 
 
-def backdrop(background: str, *, height: int, width: int) -> Canvas:
-    """A still canvas with the background, a little darker toward the bottom."""
+def backdrop(background: str, *, height: int, width: int, num_frames: int) -> Canvas:
+    """An animated canvas with the background, a little darker toward the bottom."""
     colour = BACKGROUND_COLOURS[background]
     canvas = Canvas(height, width, colour)
     bands = 8
     for band in range(1, bands):
         level = (2 * band / bands - 1) * canvas.half_height
         canvas.paint(below(level), mix(colour, BLACK, 0.1), opacity=1 / bands)
+    canvas.animate(num_frames)
     return canvas

@@ -1,9 +1,13 @@
 """The recipe of the puppet checkpoint, stage by stage; every stage resumes where it stopped.
 
-    render, video-vae, audio-vae, vocoder, latents, transformer, export
+    render, render-pairs, video-vae, audio-vae, vocoder, latents, transformer, video-decoder,
+    distill, pairs, upsampler, export
 
-video-decoder may run while the transformer trains: it keeps the latents as they are.
-A work folder holds everything: `shards/`, one state file and log per stage, `latents/`.
+`all` runs them one after the other. video-decoder may run while the transformer trains: it keeps
+the latents as they are. LoRAs are trained on the exported checkpoint by the trainer for
+everybody; `lora-clips` writes what they learn from.
+A work folder holds everything: `shards/`, `large/` and `small/` pictures of the same scenes, one
+state file and log per stage, `latents/`, `pairs/`.
 """
 
 import logging
@@ -14,37 +18,66 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from ltx2.diffusion.guidance import Pass
+from ltx2.diffusion.schedules import shifted_sigmas
 from ltx2.diffusion.state import Joint
 from ltx2.errors import CheckpointError
 from ltx2.model.audio_vae import AudioVAE, AudioVAEConfig, MelSpectrogram
+from ltx2.model.config import UpsamplerConfig
+from ltx2.model.upsampler import LatentUpsampler
 from ltx2.model.video_vae import VideoVAE, VideoVAEConfig
 from ltx2.model.vocoder import Vocoder, VocoderConfig
 from ltx2.request import Guidance, ModelProfile
 from ltx2.training import autoencoders
+from ltx2.training.distill import Distillation
 from ltx2.training.flow import FullPrecisionAttention, flow_loss
 from ltx2.training.loop import RunOptions, Schedule, last_figures, load_average, run
 from ltx2.training.optimizers import build_optimizers
 from ltx2.training.puppet import architecture
-from ltx2.training.puppet.data import Shards, render_shard
-from ltx2.training.puppet.export import export
-from ltx2.training.puppet.latents import LatentShards, encode_missing
+from ltx2.training.puppet.data import Shards, render_pair_shard, render_shard
+from ltx2.training.puppet.export import (
+    export_autoencoders,
+    export_text_encoder,
+    export_transformer,
+    export_upsampler,
+)
+from ltx2.training.puppet.latents import (
+    LatentPairs,
+    LatentShards,
+    encode_missing,
+    encode_pairs,
+)
 from ltx2.training.puppet.networks import PuppetNetworks
 from ltx2.training.puppet.scenes import WORDS
 from ltx2.training.puppet.text import write_text_encoder_folder
+from ltx2.training.upsampling import upsampler_step
 
 logger = logging.getLogger(__name__)
 
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
-VIDEO_VAE_STEPS = 2_750
-VIDEO_DECODER_STEPS = 1_900
-AUDIO_VAE_STEPS = 2_000
-VOCODER_STEPS = 3_000
-TRANSFORMER_STEPS = 1_650
+SHARDS, PAIR_SHARDS = 20, 4
+LARGE_SHARE = 0.3
+"""Share of the shortest cuts that the video autoencoder sees of large pictures."""
+VIDEO_VAE_STEPS = 9_000
+VIDEO_DECODER_STEPS = 3_000
+AUDIO_VAE_STEPS = 2_500
+VOCODER_STEPS = 4_000
+TRANSFORMER_STEPS = 4_000
 TRANSFORMER_BATCH = 24
 PROMPT_DROPOUT = 0.1
+UPSAMPLER_STEPS, UPSAMPLER_BATCH = 1_500, 8
+DISTILL_STEPS, DISTILL_BATCH = 600, 12
 
-STAGES = ("video_vae", "video_decoder", "audio_vae", "vocoder", "transformer")
+STAGES = (
+    "video_vae",
+    "video_decoder",
+    "audio_vae",
+    "vocoder",
+    "transformer",
+    "distilled",
+    "upsampler",
+)
 """Stages that train something, in order; each has a state file and a log of its name."""
 
 PROFILE = ModelProfile(
@@ -64,10 +97,31 @@ PROFILE = ModelProfile(
     example_prompts=(
         'A red puppet with a top hat on a white background says "hello" in a high voice.',
         "A yellow ball on a pink background bounces on a metal floor with a long ring.",
-        'A blue puppet with a crown on the left of a pink background says "music" in a low voice.',
-        "A purple ball on a grey background bounces on water with a soft plop.",
-        *(f'A green puppet on a cyan background says "{word}" in a low voice.' for word in WORDS),
+        "A green puppet with a crown on the left and a blue puppet with pink hair on the right on "
+        'a grey background. The one on the left says "banana" in a high voice, then the one on '
+        'the right "cheese" in a low voice.',
+        "A xylophone on a black background plays red, yellow, blue.",
+        'A purple puppet on a cyan background says "gracias" in Spanish in a low voice. It rains.',
+        "An orange ball on the left of a white background bounces on water with a soft plop. The "
+        "camera zooms in.",
+        *(
+            f'A green puppet on a cyan background says "{word}" in a low voice.'
+            for word in WORDS["en"]
+        ),
     ),
+)
+DISTILLED_SIGMAS = tuple(
+    round(level, 4) for level in shifted_sigmas(8, shift=architecture.SHIFT).tolist()
+)
+"""Noise levels of the distilled model's eight steps."""
+DISTILLED_PROFILE = PROFILE.model_copy(
+    update={
+        "num_steps": len(DISTILLED_SIGMAS) - 1,
+        "sigmas": DISTILLED_SIGMAS,
+        "video_guidance": Guidance(),
+        "audio_guidance": Guidance(),
+        "shift": None,
+    }
 )
 
 
@@ -78,18 +132,27 @@ def render(folder: Path, *, first: int, count: int) -> None:
         logger.info("shard %d is ready", index)
 
 
+def render_pairs(folder: Path, *, count: int = PAIR_SHARDS) -> None:
+    """Renders the shards of large and small pictures of the same scenes that are not there yet."""
+    for index in range(count):
+        render_pair_shard(folder, index)
+        logger.info("shard %d of pairs is ready", index)
+
+
 def train_video_vae(folder: Path, *, steps: int = VIDEO_VAE_STEPS) -> None:
     """Encoder and decoder of the picture, from nothing."""
     torch.manual_seed(1)
     vae = VideoVAE(VideoVAEConfig.from_metadata(architecture.CONFIG))
     autoencoders.start_from_skips(vae)
-    shards = Shards.open(folder / "shards")
+    shards, large = Shards.open(folder / "shards"), Shards.open(folder / "large")
 
     def clips(generator: torch.Generator) -> Tensor:
         # Mostly short cuts for speed; longer ones show the decoder its later phases.
         num_frames, batch = ((9, 6), (17, 4), (33, 2))[
             int(torch.multinomial(torch.tensor([0.5, 0.3, 0.2]), 1, generator=generator))
         ]
+        if num_frames == 9 and torch.rand((), generator=generator) < LARGE_SHARE:
+            return large.random_video(batch, num_frames, generator, side=architecture.HEIGHT)
         return shards.random_video(batch, num_frames, generator)
 
     step = autoencoders.video_vae_step(vae, clips, latent_noise=0.03, train_encoder=True)
@@ -113,7 +176,7 @@ def train_video_decoder(folder: Path, *, steps: int = VIDEO_DECODER_STEPS) -> No
     def clips(generator: torch.Generator) -> Tensor:
         return shards.random_video(2, architecture.NUM_FRAMES, generator)
 
-    step = autoencoders.video_vae_step(vae, clips, latent_noise=0.1, train_encoder=False)
+    step = autoencoders.video_vae_step(vae, clips, latent_noise=0.05, train_encoder=False)
     options = RunOptions(folder / "video_decoder.pt", Schedule(steps, decay=0.7))
     run(vae, build_optimizers([vae.decoder], matrix_rate=1.5e-3, other_rate=5e-4), step, options)
 
@@ -146,6 +209,7 @@ def train_vocoder(folder: Path, *, steps: int = VOCODER_STEPS) -> None:
     """Mel spectrograms to waveforms, from nothing."""
     torch.manual_seed(3)
     vocoder = Vocoder(VocoderConfig.from_metadata(architecture.CONFIG))
+    autoencoders.start_apart(vocoder)
     mel_front_end = MelSpectrogram(AudioVAEConfig.from_metadata(architecture.CONFIG))
     shards = Shards.open(folder / "shards")
 
@@ -203,24 +267,120 @@ def train_transformer(
     run(networks, optimizers, step, options)
 
 
+def distill(folder: Path, *, steps: int = DISTILL_STEPS, batch: int = DISTILL_BATCH) -> None:
+    """A transformer that needs few steps and no guidance, taught by the one that needs both."""
+    torch.manual_seed(5)
+    teacher = load_networks(folder)
+    student = load_networks(folder)
+    autoencoders.freeze(teacher)
+    # Both models share one text encoder file.
+    autoencoders.freeze(student.text_encoder)
+    autoencoders.freeze(student.projection)
+    shards = LatentShards.open(folder)
+    distillation = Distillation(
+        student.transformer,
+        teacher.transformer,
+        VideoVAEConfig.from_metadata(architecture.CONFIG).compression,
+        architecture.FRAME_RATE,
+        DISTILLED_SIGMAS,
+        Joint(PROFILE.video_guidance, PROFILE.audio_guidance),
+    )
+
+    def step(_: int, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+        examples = shards.random_batch(batch, generator)
+        with torch.autocast("cpu", torch.bfloat16), FullPrecisionAttention():
+            with torch.no_grad():
+                asked = teacher.contexts(examples.captions)
+                unasked = teacher.contexts([""] * len(examples.captions))
+            loss = distillation.loss(
+                Joint(examples.video, examples.audio),
+                student.contexts(examples.captions),
+                {Pass.CONDITIONAL: asked, Pass.NEGATIVE: unasked},
+                generator,
+            )
+        return loss.total, {"video": float(loss.video), "audio": float(loss.audio)}
+
+    optimizers = build_optimizers([student], matrix_rate=5e-4, other_rate=5e-4)
+    options = RunOptions(
+        folder / "distilled.pt", Schedule(steps, warmup=20, decay=0.6), ema_decay=0.99
+    )
+    run(student, optimizers, step, options)
+
+
+def encode_large_pairs(folder: Path) -> None:
+    """Latents of the large pictures and of the small ones of the same scenes."""
+    encode_pairs(folder, load_video_vae(folder).eval())
+
+
+def train_upsampler(folder: Path, *, steps: int = UPSAMPLER_STEPS) -> None:
+    """From latents of a picture to latents of one twice as large."""
+    torch.manual_seed(6)
+    upsampler = LatentUpsampler(UpsamplerConfig.from_metadata(architecture.UPSAMPLER_CONFIG))
+    vae = load_video_vae(folder)
+    pairs = LatentPairs.open(folder)
+
+    def draw(generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        small, large = pairs.random_batch(UPSAMPLER_BATCH, generator)
+        return vae.denormalise(small), vae.denormalise(large)
+
+    step = upsampler_step(upsampler, draw, std=vae.per_channel_statistics.std)
+    options = RunOptions(folder / "upsampler.pt", Schedule(steps, decay=0.6))
+    run(upsampler, build_optimizers([upsampler], matrix_rate=2e-3, other_rate=1e-3), step, options)
+
+
+def run_all(folder: Path, target: Path) -> None:
+    """Every stage from nothing to the checkpoint folder; what is done already is not done again."""
+    render(folder, first=0, count=SHARDS)
+    render_pairs(folder)
+    train_video_vae(folder)
+    train_audio_vae(folder)
+    train_vocoder(folder)
+    encode_latents(folder)
+    train_transformer(folder)
+    train_video_decoder(folder)
+    distill(folder)
+    encode_large_pairs(folder)
+    train_upsampler(folder)
+    export_checkpoint(folder, target)
+
+
 def export_checkpoint(folder: Path, target: Path) -> None:
     """The averaged weights of every stage's last save as one checkpoint folder, with the logs."""
-    networks = PuppetNetworks(folder / "text_encoder")
-    load_average(folder / "transformer.pt", networks)
     logs = [log for stage in STAGES if (log := folder / f"{stage}.jsonl").exists()]
-    export(
+    recipe = {log.stem: last_figures(log) for log in logs}
+    networks = load_networks(folder)
+    export_text_encoder(target, folder / "text_encoder", networks)
+    export_autoencoders(
         target,
-        folder / "text_encoder",
-        networks,
         load_video_vae(folder),
         load_audio_vae(folder),
         load_vocoder(folder),
-        PROFILE,
-        recipe={log.stem: last_figures(log) for log in logs},
+        recipe=recipe,
     )
+    export_transformer(target / "model.safetensors", networks, PROFILE, recipe=recipe)
+    if (folder / "distilled.pt").exists():
+        load_average(folder / "distilled.pt", networks)
+        path = target / "distilled.safetensors"
+        export_transformer(path, networks, DISTILLED_PROFILE, recipe=recipe)
+    if (folder / "upsampler.pt").exists():
+        export_upsampler(target / "upsampler.safetensors", load_upsampler(folder), recipe=recipe)
     (target / "training").mkdir(exist_ok=True)
     for log in logs:
         shutil.copy(log, target / "training" / log.name)
+
+
+def load_networks(folder: Path) -> PuppetNetworks:
+    """Text encoder, connectors and transformer of a work folder, trained so far."""
+    networks = PuppetNetworks(folder / "text_encoder")
+    load_average(folder / "transformer.pt", networks)
+    return networks
+
+
+def load_upsampler(folder: Path) -> LatentUpsampler:
+    """The latent upsampler of a work folder, trained so far."""
+    upsampler = LatentUpsampler(UpsamplerConfig.from_metadata(architecture.UPSAMPLER_CONFIG))
+    load_average(folder / "upsampler.pt", upsampler)
+    return upsampler
 
 
 def load_video_vae(folder: Path) -> VideoVAE:

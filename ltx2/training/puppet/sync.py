@@ -12,13 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d, uniform_filter1d
 
-from ltx2.training.puppet.heard import SAMPLE_RATE
+from ltx2.training.puppet.heard import HOP, SAMPLE_RATE
 
 Signal = NDArray[np.float64]
 
 LONGEST_OFFSET_S = 0.5
 STEP_S = 0.0025
-SMOOTHING_S = 0.03
 ONSET_SPREAD_S = 0.01
 NOISE_PERCENTILE = 10
 
@@ -40,17 +39,21 @@ NUM_STEPS = round(LONGEST_OFFSET_S / STEP_S)
 LAGS_S = np.arange(-NUM_STEPS, NUM_STEPS + 1) * STEP_S
 
 
-def mouth_offset(opening: Signal, mono: Signal, frame_rate: float) -> Offset:
-    """Offset of a mouth's opening [F], which changes, from the envelope of a sound [S].
+def mouth_offset(opening: Signal, level: Signal, frame_rate: float) -> Offset:
+    """Offset of a mouth's opening [F], which changes, from the level of a sound.
 
     The agreement is their correlation.
+
+    Args:
+        opening: of the mouth in each frame [F].
+        level: of the sound around each hop, as `heard.voice_level` gives it.
+        frame_rate: Hz.
     """
-    level = uniform_filter1d(np.abs(mono), round(SMOOTHING_S * SAMPLE_RATE) | 1, mode="constant")
     level = np.maximum(level - 2 * np.percentile(level, NOISE_PERCENTILE), 0)
     total = np.concatenate([[0.0], np.cumsum(level)])
     edges = np.arange(len(opening) + 1) / frame_rate + LAGS_S[:, None]  # [K, F + 1]
-    edges = np.clip(np.round(edges * SAMPLE_RATE), 0, level.size).astype(int)
-    envelopes = np.diff(total[edges], axis=1)
+    totals = np.interp(edges * SAMPLE_RATE / HOP, np.arange(total.size), total)
+    envelopes = np.diff(totals, axis=1)
     correlations = _unit(envelopes**0.8) @ _unit(opening)  # mouths open with this power
     best = int(correlations.argmax())
     return Offset(_offset_ms(best), float(correlations[best]))

@@ -13,7 +13,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 
 from ltx2.training.puppet.architecture import MAX_PROMPT_TOKENS, TEXT_WIDTH
 
-VOCABULARY_SIZE = 512
+VOCABULARY_SIZE = 1024
 PAD, EOS, BOS = "<pad>", "<eos>", "<bos>"
 
 GEMMA_CONFIG: dict[str, Any] = {

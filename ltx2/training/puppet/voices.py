@@ -38,7 +38,7 @@ VOICE_SETTINGS = {
     "high": VoiceSettings("f3", pitches=(68, 78, 88), speeds=(145, 170)),
     "low": VoiceSettings("m3", pitches=(24, 34, 44), speeds=(145, 170)),
 }
-ESPEAK_LANGUAGES = {"en": "en-us"}
+ESPEAK_LANGUAGES = {"en": "en-us", "es": "es", "de": "de", "fr": "fr-fr", "it": "it"}
 
 
 def num_variants(voice: str) -> int:

@@ -1,7 +1,8 @@
 """Renders scenes of the puppet world as clips whose picture, sound and caption agree exactly.
 
 The frame at time t shows the sound's envelope over [t, t + 1 / frame_rate); a ball's impact
-falls on the frame that shows its contact.
+falls on the frame that shows its contact, a note on the frame that lights its key.
+Letters: F frames, S samples.
 """
 
 from __future__ import annotations
@@ -12,72 +13,100 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter1d
 
-from ltx2.training.puppet.ball import draw_ball, plan_bounces
+from ltx2.training.puppet.ball import paint_ball, plan_bounces
 from ltx2.training.puppet.captions import caption
-from ltx2.training.puppet.drawing import Box
-from ltx2.training.puppet.face import draw_face
+from ltx2.training.puppet.drawing import Box, Canvas
+from ltx2.training.puppet.face import paint_puppet, stage
 from ltx2.training.puppet.impacts import impact_sound
-from ltx2.training.puppet.scenes import (
-    BouncingBall,
-    Scene,
-    TalkingFace,
-    is_held_out,
-    sample_scene,
-)
+from ltx2.training.puppet.palette import backdrop
+from ltx2.training.puppet.scenes import BouncingBall, Line, Scene, Talk, Xylophone
+from ltx2.training.puppet.surroundings import ambient_sound, moved, paint_ambience, travel
 from ltx2.training.puppet.voices import num_variants, speak
-
-__all__ = [
-    "BouncingBall",
-    "GroundTruth",
-    "RenderedClip",
-    "Scene",
-    "TalkingFace",
-    "is_held_out",
-    "render",
-    "sample_scene",
-]
+from ltx2.training.puppet.xylophone import KEY_X, Note, draw_xylophone, note_sound, plan_notes
 
 REPEAT_S = 2.0
-"""A longer clip says its word again this often."""
+"""A longer clip repeats its lines this often."""
+TURN_S = 0.95
+"""From the start of one line to the start of the next."""
 SMOOTHING_S = 0.03
-FACE_PAN, BALL_PAN = 0.5, 0.6
+PUPPET_PAN, BALL_PAN, KEY_PAN = 0.6, 0.6, 0.6
 PEAK = 0.97
 
 
 @dataclass(frozen=True)
-class GroundTruth:
-    """What is known about a clip because it was made.
+class SpokenLine:
+    """A word as it is said in a clip.
 
     Attributes:
-        mouth_opening: 0 closed .. 1 wide open [F]; zeros without a face.
-        word_times_s: start and end of each time the word is said.
-        face_box: the head without its hat while it rests: left, top, right, bottom in pixels.
-        subject_boxes: the head, or the ball, in each frame, pixels [F, 4].
-        mouth_boxes: the mouth in each frame, pixels [F, 4]; None without a face.
-        ball_height: of the ball above the floor, pixels [F]; None without a ball; negative in
-            water.
-        impact_times_s: when the ball hits the floor.
+        speaker: index of the puppet.
+        word, language: what is said.
+        start_s, end_s: when.
+    """
+
+    speaker: int
+    word: str
+    language: str
+    start_s: float
+    end_s: float
+
+
+@dataclass(frozen=True)
+class PuppetTruth:
+    """What is known about one puppet.
+
+    Attributes:
+        opening: of the mouth, 0 closed .. 1 wide open [F].
+        head_boxes, mouth_boxes: the head without hair and hat, and the mouth: left, top, right,
+            bottom in pixels [F, 4].
+        pan: place of the voice, -1 left .. 1 right.
+    """
+
+    opening: NDArray[np.float32]
+    head_boxes: NDArray[np.float32]
+    mouth_boxes: NDArray[np.float32]
+    pan: float
+
+
+@dataclass(frozen=True)
+class BallTruth:
+    """What is known about a ball.
+
+    Attributes:
+        boxes: the ball in each frame, pixels [F, 4].
+        height: above the floor, shares of the picture's shorter side [F]; negative in water.
+        impact_times_s: when it hits the floor.
+        strengths: speed of each impact beside the first, 0..1.
         pan: place of the sound, -1 left .. 1 right.
     """
 
-    mouth_opening: NDArray[np.float32]
-    word_times_s: tuple[tuple[float, float], ...]
-    face_box: Box | None
-    subject_boxes: NDArray[np.float32]
-    mouth_boxes: NDArray[np.float32] | None
-    ball_height: NDArray[np.float32] | None
+    boxes: NDArray[np.float32]
+    height: NDArray[np.float32]
     impact_times_s: tuple[float, ...]
+    strengths: tuple[float, ...]
     pan: float
 
-    @property
-    def word_start_s(self) -> float | None:
-        """When the word is first said, None where nobody speaks."""
-        return self.word_times_s[0][0] if self.word_times_s else None
 
-    @property
-    def word_end_s(self) -> float | None:
-        """When the word first ends, None where nobody speaks."""
-        return self.word_times_s[0][1] if self.word_times_s else None
+@dataclass(frozen=True)
+class XylophoneTruth:
+    """What is known about a xylophone.
+
+    Attributes:
+        notes: every stroke.
+        key_boxes: where each key is in the first frame, pixels.
+    """
+
+    notes: tuple[Note, ...]
+    key_boxes: dict[str, Box]
+
+
+@dataclass(frozen=True)
+class GroundTruth:
+    """What is known about a clip because it was made; what a scene lacks is empty or None."""
+
+    puppets: tuple[PuppetTruth, ...] = ()
+    spoken: tuple[SpokenLine, ...] = ()
+    ball: BallTruth | None = None
+    xylophone: XylophoneTruth | None = None
 
 
 @dataclass(frozen=True)
@@ -105,8 +134,6 @@ class RenderedClip:
 @dataclass(frozen=True)
 class _Format:
     num_frames: int
-    height: int
-    width: int
     frame_rate: float
     sample_rate: int
 
@@ -139,59 +166,94 @@ def render(
     Raises:
         ResourceError: a word must be spoken and espeak-ng is missing.
     """
-    form = _Format(num_frames, height, width, frame_rate, sample_rate)
+    form = _Format(num_frames, frame_rate, sample_rate)
+    around, seed = scene.surroundings, scene.variation
+    canvas = backdrop(around.background, height=height, width=width, num_frames=num_frames)
+    seconds = np.arange(num_frames) / frame_rate
+    paint_ambience(canvas, around.ambience, travel(around.ambience, seconds, seed), seed)
+    view = moved(canvas, around.camera, num_frames, frame_rate)
     match scene:
-        case TalkingFace():
-            frames, waveform, truth = _render_face(scene, form)
+        case Talk():
+            waveform, truth = _talk(scene, view, form)
         case BouncingBall():
-            frames, waveform, truth = _render_ball(scene, form)
-    words = caption(scene, caption_rng)
-    return RenderedClip(frames, waveform, frame_rate, sample_rate, words, scene, truth)
-
-
-Rendered = tuple[NDArray[np.uint8], NDArray[np.float32], GroundTruth]
-
-
-def _render_face(scene: TalkingFace, form: _Format) -> Rendered:
-    word = speak(
-        scene.word,
-        language=scene.language,
-        voice=scene.voice,
-        variant=scene.variation % num_variants(scene.voice),
-        sample_rate=form.sample_rate,
+            waveform, truth = _bounce(scene, view, form)
+        case Xylophone():
+            waveform, truth = _play(scene, view, form)
+    waveform = waveform + ambient_sound(around.ambience, form.num_samples, sample_rate, seed)
+    return RenderedClip(
+        frames=canvas.frames(),
+        waveform=np.clip(waveform, -PEAK, PEAK).astype(np.float32),
+        frame_rate=frame_rate,
+        sample_rate=sample_rate,
+        caption=caption(scene, caption_rng),
+        scene=scene,
+        truth=truth,
     )
-    mono = np.zeros(form.num_samples, np.float32)
-    times: list[tuple[float, float]] = []
-    start = round(scene.start_s * form.sample_rate)
-    while start < mono.size and (not times or start + word.size <= mono.size):
-        end = min(start + word.size, mono.size)
-        mono[start:end] += word[: end - start]
-        times.append((start / form.sample_rate, end / form.sample_rate))
-        start += round(REPEAT_S * form.sample_rate)
-    opening = mouth_opening(mono, form.num_frames, form.frame_rate, form.sample_rate)
-    drawn = draw_face(
-        scene, opening, height=form.height, width=form.width, frame_rate=form.frame_rate
-    )
-    pan = _pan(scene.position, FACE_PAN)
-    truth = GroundTruth(
-        mouth_opening=opening.astype(np.float32),
-        word_times_s=tuple(times),
-        face_box=drawn.head_boxes[0],
-        subject_boxes=np.array(drawn.head_boxes, np.float32),
-        mouth_boxes=np.array(drawn.mouth_boxes, np.float32),
-        ball_height=None,
-        impact_times_s=(),
-        pan=pan,
-    )
-    return drawn.frames, panned(mono, pan), truth
 
 
-def _render_ball(scene: BouncingBall, form: _Format) -> Rendered:
+Sounding = tuple[NDArray[np.float32], GroundTruth]
+"""A scene's waveform [2, S] without ambience, and what is known about it."""
+
+
+def _talk(scene: Talk, canvas: Canvas, form: _Format) -> Sounding:
+    voices = [np.zeros(form.num_samples, np.float32) for _ in scene.puppets]
+    spoken: list[SpokenLine] = []
+    for start, line in _turns(scene, form):
+        voice = scene.puppets[line.speaker].voice
+        word = speak(
+            line.word,
+            language=line.language,
+            voice=voice,
+            variant=(scene.variation + line.speaker) % num_variants(voice),
+            sample_rate=form.sample_rate,
+        )
+        first_time = len(spoken) < len(scene.lines)
+        if not first_time and start + word.size > form.num_samples:
+            break  # a repetition is said whole or not at all
+        end = _add(voices[line.speaker], word, start)
+        times = (start / form.sample_rate, end / form.sample_rate)
+        spoken.append(SpokenLine(line.speaker, line.word, line.language, *times))
+    truths, waveform = [], np.zeros((2, form.num_samples), np.float32)
+    for number, (puppet, mono) in enumerate(zip(scene.puppets, voices, strict=True)):
+        opening = mouth_opening(mono, form.num_frames, form.frame_rate, form.sample_rate)
+        drawn = paint_puppet(
+            stage(canvas, puppet, alone=len(scene.puppets) == 1),
+            puppet,
+            opening,
+            frame_rate=form.frame_rate,
+            variation=scene.variation + number,
+        )
+        pan = _pan(puppet.position, PUPPET_PAN)
+        waveform += panned(mono, pan)
+        truths.append(
+            PuppetTruth(
+                opening=opening.astype(np.float32),
+                head_boxes=np.array(drawn.head_boxes, np.float32),
+                mouth_boxes=np.array(drawn.mouth_boxes, np.float32),
+                pan=pan,
+            )
+        )
+    return waveform, GroundTruth(puppets=tuple(truths), spoken=tuple(spoken))
+
+
+def _turns(scene: Talk, form: _Format) -> list[tuple[int, Line]]:
+    """First sample and line of every time something is said, in order."""
+    turns, start_s = [], scene.start_s
+    while start_s < form.num_frames / form.frame_rate:
+        for number, line in enumerate(scene.lines):
+            start = round((start_s + number * TURN_S) * form.sample_rate)
+            if start < form.num_samples:
+                turns.append((start, line))
+        start_s += REPEAT_S
+    return turns
+
+
+def _bounce(scene: BouncingBall, canvas: Canvas, form: _Format) -> Sounding:
     bounces = plan_bounces(scene, form.num_frames, form.frame_rate)
     mono = np.zeros(form.num_samples, np.float32)
     pitch = np.random.default_rng([scene.variation, 3]).uniform(0.93, 1.07)
-    impact_times = tuple(frame / form.frame_rate for frame in bounces.impact_frames)
-    for number, (time, strength) in enumerate(zip(impact_times, bounces.strengths, strict=True)):
+    times = tuple(frame / form.frame_rate for frame in bounces.impact_frames)
+    for number, (time, strength) in enumerate(zip(times, bounces.strengths, strict=True)):
         sound = impact_sound(
             scene.material,
             strength=strength,
@@ -199,24 +261,37 @@ def _render_ball(scene: BouncingBall, form: _Format) -> Rendered:
             sample_rate=form.sample_rate,
             seed=scene.variation + number,
         )
-        start = round(time * form.sample_rate)
-        end = min(start + sound.size, mono.size)
-        mono[start:end] += sound[: end - start]
-    drawn = draw_ball(
-        scene, bounces, height=form.height, width=form.width, frame_rate=form.frame_rate
-    )
+        _add(mono, sound, round(time * form.sample_rate))
+    boxes = paint_ball(canvas, scene, bounces, frame_rate=form.frame_rate)
     pan = _pan(scene.position, BALL_PAN)
-    truth = GroundTruth(
-        mouth_opening=np.zeros(form.num_frames, np.float32),
-        word_times_s=(),
-        face_box=None,
-        subject_boxes=np.array(drawn.ball_boxes, np.float32),
-        mouth_boxes=None,
-        ball_height=(bounces.heights * min(form.height, form.width)).astype(np.float32),
-        impact_times_s=impact_times,
+    truth = BallTruth(
+        boxes=np.array(boxes, np.float32),
+        height=bounces.heights.astype(np.float32),
+        impact_times_s=times,
+        strengths=bounces.strengths,
         pan=pan,
     )
-    return drawn.frames, panned(mono, pan), truth
+    return panned(mono, pan), GroundTruth(ball=truth)
+
+
+def _play(scene: Xylophone, canvas: Canvas, form: _Format) -> Sounding:
+    notes = plan_notes(scene, form.num_frames, form.frame_rate)
+    boxes = draw_xylophone(canvas, notes, form.num_frames, form.frame_rate)
+    pitch = np.random.default_rng([scene.variation, 3]).uniform(0.985, 1.015)
+    waveform = np.zeros((2, form.num_samples), np.float32)
+    for note in notes:
+        sound = note_sound(note.key, pitch=pitch, sample_rate=form.sample_rate)
+        mono = np.zeros(form.num_samples, np.float32)
+        _add(mono, sound, round(note.time_s * form.sample_rate))
+        waveform += panned(mono, KEY_PAN * KEY_X[note.key] / max(KEY_X.values()))
+    return waveform, GroundTruth(xylophone=XylophoneTruth(notes, boxes))
+
+
+def _add(track: NDArray[np.float32], sound: NDArray[np.float32], start: int) -> int:
+    """Adds a sound to a track, cut where the track ends; returns the sample after its end."""
+    end = min(start + sound.size, track.size)
+    track[start:end] += sound[: end - start]
+    return end
 
 
 def mouth_opening(
@@ -242,8 +317,7 @@ def panned(mono: NDArray[np.float32], pan: float) -> NDArray[np.float32]:
     """Stereo [2, S] of equal power for every pan from -1 (left) to 1 (right)."""
     angle = (pan + 1) * np.pi / 4
     gains = np.sqrt(2) * np.array([np.cos(angle), np.sin(angle)])
-    stereo = gains[:, None] * mono[None]
-    return np.clip(stereo, -PEAK, PEAK).astype(np.float32)
+    return (gains[:, None] * mono[None]).astype(np.float32)
 
 
 def _pan(position: str, amount: float) -> float:

@@ -1,52 +1,169 @@
+"""Captions name everything that was chosen, in every wording and language."""
+
 import dataclasses
 
 import numpy as np
 import pytest
 
-from ltx2.training.puppet.captions import BALL_TEMPLATES, FACE_TEMPLATES, caption
-from ltx2.training.puppet.scenes import BouncingBall, TalkingFace, sample_scene
+from ltx2.training.puppet.captions import (
+    CAPTION_LANGUAGES,
+    ENGLISH_NAMES,
+    ENGLISH_SHARE,
+    VOCABULARY,
+    caption,
+    translated,
+)
+from ltx2.training.puppet.scenes import (
+    BouncingBall,
+    Line,
+    Puppet,
+    Surroundings,
+    Talk,
+    Xylophone,
+    sample_scene,
+)
 
-FACE = TalkingFace("red", "top hat", "white", "centre", "hello", "en", "high", 0.4, 7)
-BALL = BouncingBall("orange", "metal", "cyan", "left", 0.4, 7)
+PLAIN = Surroundings("white")
+RED = Puppet("red", "none", "top hat", "high", "centre")
+ALONE = Talk((RED,), (Line(0, "hello"),), PLAIN, 0.4, 7)
+PAIR = Talk(
+    (
+        Puppet("orange", "pink", "none", "high", "left"),
+        Puppet("blue", "none", "crown", "low", "right"),
+    ),
+    (Line(1, "hola", "es"), Line(0, "yes")),
+    Surroundings("grey", "rain", "zoom in"),
+    0.2,
+    7,
+)
+BALL = BouncingBall("orange", "metal", "left", Surroundings("cyan"), 0.4, 7)
+KEYS = Xylophone(("red", "blue", "red"), Surroundings("black", camera="pan left"), 0.2, 7)
 
 
-def test_the_canonical_captions_read_like_this() -> None:
-    assert caption(FACE) == (
+def test_the_canonical_captions_read_like_this():
+    assert caption(ALONE) == (
         'A red puppet with a top hat on a white background says "hello" in a high voice.'
     )
-    assert caption(dataclasses.replace(FACE, skin="orange", hat="none", position="right")) == (
-        'An orange puppet on the right of a white background says "hello" in a high voice.'
+    assert caption(PAIR) == (
+        "An orange puppet with pink hair on the left and a blue puppet with a crown on the right "
+        'on a grey background. The one on the right says "hola" in Spanish in a low voice, then '
+        'the one on the left "yes" in a high voice. It rains. The camera zooms in.'
     )
     assert caption(BALL) == (
         "An orange ball on the left of a cyan background bounces on a metal floor with a long ring."
     )
-    assert caption(dataclasses.replace(BALL, material="water")).endswith(
-        "bounces on water with a soft plop."
+    assert caption(KEYS) == (
+        "A xylophone on a black background plays red, blue, red. The camera pans left."
     )
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_every_wording_names_everything_that_was_chosen(seed: int) -> None:
+def test_the_other_languages_read_like_this():
+    assert translated(ALONE, "es") == (
+        "Una marioneta roja con sombrero de copa sobre fondo blanco dice "
+        '"hello" en inglés con voz aguda.'
+    )
+    assert translated(PAIR, "de") == (
+        "Eine orange Puppe mit rosa Haar links und eine blaue Puppe mit Krone rechts vor grauem "
+        'Hintergrund. Die rechte sagt "hola" auf Spanisch mit tiefer Stimme. Danach: Die linke '
+        'sagt "yes" auf Englisch mit hoher Stimme. Es regnet. Die Kamera fährt heran.'
+    )
+    assert translated(BALL, "fr") == (
+        "Une balle orange à gauche sur fond turquoise rebondit sur du métal."
+    )
+    assert translated(KEYS, "it") == (
+        "Uno xilofono su sfondo nero suona rossa, blu, rossa. La camera gira a sinistra."
+    )
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_every_english_wording_names_everything_that_was_chosen(seed):
     rng = np.random.default_rng(seed)
-    for _ in range(40):
+    for _ in range(60):
         scene = sample_scene(rng)
-        text = caption(scene, rng)
+        text = caption(scene, _AlwaysEnglish(rng))
+        around = scene.surroundings
+        told = [around.background]
         match scene:
-            case TalkingFace():
-                told = {scene.skin, scene.background, f'"{scene.word}"', f"{scene.voice} voice"}
-                assert (scene.hat in text) == (scene.hat != "none")
+            case Talk():
+                for puppet in scene.puppets:
+                    told += [f"{puppet.skin} puppet"]
+                    told += [puppet.hat] if puppet.hat != "none" else []
+                    told += [f"{puppet.hair} hair"] if puppet.hair != "none" else []
+                    told += [puppet.position] if puppet.position != "centre" else []
+                for line in scene.lines:
+                    told += [f'"{line.word}"', f"{scene.puppets[line.speaker].voice} voice"]
+                    told += [ENGLISH_NAMES[line.language]] if line.language != "en" else []
+                places = [text.index(f'"{line.word}"') for line in scene.lines]
+                assert places == sorted(places)
             case BouncingBall():
-                told = {scene.colour, scene.background, scene.material}
+                told += [f"{scene.colour} ball", scene.material]
+                assert (f"the {scene.position}" in text) == (scene.position != "centre")
+            case Xylophone():
+                told += [", ".join(scene.melody)]
         assert all(name in text for name in told), text
-        assert (f"on the {scene.position} of" in text) == (scene.position != "centre")
-        assert text[0].isupper()
+        assert ("rain" in text.lower()) == (around.ambience == "rain")
+        assert ("wind" in text.lower().replace('"window"', "")) == (around.ambience == "wind")
+        assert ("zoom" in text) == (around.camera == "zoom in")
+        assert (" pan" in text) == around.camera.startswith("pan"), text
+        assert text[0].isupper() or text[0] == '"'
         assert text[-1] == "."
         assert "  " not in text
 
 
-def test_paraphrases_are_chosen_by_the_generator() -> None:
+class _AlwaysEnglish:
+    """A generator whose first draw, which chooses the language, is 0."""
+
+    def __init__(self, rng):
+        self.rng = rng
+
+    def random(self):
+        return 0.0
+
+    def integers(self, options):
+        return self.rng.integers(options)
+
+
+@pytest.mark.parametrize("language", CAPTION_LANGUAGES[1:])
+def test_every_translation_names_everything_that_was_chosen(language):
+    rng, words = np.random.default_rng(3), VOCABULARY[language]
+    for _ in range(80):
+        scene = sample_scene(rng)
+        text = translated(scene, language)
+        around = scene.surroundings
+        told = [words[around.background]]
+        told += [words[w] for w in (around.ambience, around.camera) if w not in ("none", "still")]
+        match scene:
+            case Talk():
+                for puppet in scene.puppets:
+                    told += [words[puppet.skin]]
+                    told += [words[puppet.hat]] if puppet.hat != "none" else []
+                    told += [words[puppet.position]] if puppet.position != "centre" else []
+                for line in scene.lines:
+                    told += [f'"{line.word}" {words[f"in {line.language}"]}']
+                    told += [words[scene.puppets[line.speaker].voice]]
+            case BouncingBall():
+                told += [words[scene.colour], words[scene.material]]
+            case Xylophone():
+                told += [", ".join(words[key] for key in scene.melody)]
+        assert all(name in text for name in told), text
+        assert text[0].isupper()
+        assert "  " not in text
+
+
+def test_all_languages_translate_the_same_words():
+    assert {frozenset(words) for words in VOCABULARY.values()} == {frozenset(VOCABULARY["es"])}
+
+
+def test_paraphrases_are_chosen_by_the_generator_and_mostly_english():
     rng = np.random.default_rng(0)
-    assert len({caption(FACE, rng) for _ in range(60)}) == len(FACE_TEMPLATES)
-    assert len({caption(BALL, rng) for _ in range(60)}) == len(BALL_TEMPLATES)
-    again = [caption(FACE, np.random.default_rng(5)) for _ in range(2)]
-    assert again[0] == again[1]
+    drawn = [caption(ALONE, rng) for _ in range(400)]
+    english = [text for text in drawn if "puppet" in text]
+    assert len(english) / 400 == pytest.approx(ENGLISH_SHARE, abs=0.06)
+    assert len(set(english)) == 4
+    assert len(set(drawn)) == 4 + len(CAPTION_LANGUAGES) - 1
+    assert caption(PAIR, np.random.default_rng(5)) == caption(PAIR, np.random.default_rng(5))
+
+
+def test_a_move_that_only_a_loras_clips_have_is_not_named():
+    moved = dataclasses.replace(ALONE, surroundings=Surroundings("white", camera="zoom out"))
+    assert caption(moved) == caption(ALONE)

@@ -7,19 +7,30 @@ import pytest
 import torch
 
 import ltx2
+from ltx2.checkpoint.loader import load_upsampler
+from ltx2.checkpoint.reader import CheckpointFile
 from ltx2.diffusion.state import Joint
 from ltx2.geometry import VideoCompression
 from ltx2.model.audio_vae import AudioVAE, AudioVAEConfig
+from ltx2.model.config import UpsamplerConfig
+from ltx2.model.upsampler import LatentUpsampler
 from ltx2.model.video_vae import VideoVAE, VideoVAEConfig
 from ltx2.model.vocoder import Vocoder, VocoderConfig
 from ltx2.training.flow import flow_loss
 from ltx2.training.puppet import architecture
 from ltx2.training.puppet.captions import caption
-from ltx2.training.puppet.export import export
+from ltx2.training.puppet.export import (
+    export_autoencoders,
+    export_text_encoder,
+    export_transformer,
+    export_upsampler,
+)
 from ltx2.training.puppet.networks import PuppetNetworks
 from ltx2.training.puppet.scenes import sample_scene
-from ltx2.training.puppet.stages import PROFILE
+from ltx2.training.puppet.stages import DISTILLED_PROFILE, DISTILLED_SIGMAS, PROFILE
 from ltx2.training.puppet.text import write_text_encoder_folder
+
+CHANNELS = architecture.VIDEO_LATENT_CHANNELS
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +68,7 @@ def test_every_network_gets_a_gradient_once_the_output_has_moved(
     generator = torch.Generator().manual_seed(0)
     loss = flow_loss(
         networks.transformer,
-        Joint(torch.randn(2, 64, 2, 2, 2), torch.randn(2, 2, 9, 16)),
+        Joint(torch.randn(2, CHANNELS, 2, 2, 2), torch.randn(2, 2, 9, 16)),
         networks.contexts(["a red puppet", ""]),
         compression=VideoCompression(8, 16),
         frame_rate=24.0,
@@ -75,7 +86,7 @@ def test_every_network_gets_a_gradient_once_the_output_has_moved(
 
 
 def test_an_untrained_transformer_starts_at_no_velocity(networks: PuppetNetworks) -> None:
-    latents = Joint(torch.zeros(1, 64, 1, 2, 2), torch.zeros(1, 2, 3, 16))
+    latents = Joint(torch.zeros(1, CHANNELS, 1, 2, 2), torch.zeros(1, 2, 3, 16))
     with torch.no_grad():
         loss = flow_loss(
             networks.transformer,
@@ -90,23 +101,58 @@ def test_an_untrained_transformer_starts_at_no_velocity(networks: PuppetNetworks
     assert float(loss.video) == pytest.approx(1.0, abs=0.4)
 
 
-def test_an_exported_folder_loads_strictly_and_makes_a_clip(
-    networks: PuppetNetworks, text_folder: Path, tmp_path: Path
-) -> None:
-    config = architecture.CONFIG
-    target = tmp_path / "puppet"
-    export(
+@pytest.fixture(scope="module")
+def folder(
+    networks: PuppetNetworks, text_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Everything that the recipe ships, untrained."""
+    config, target = architecture.CONFIG, tmp_path_factory.mktemp("weights") / "puppet"
+    recipe = {"note": "untrained"}
+    export_text_encoder(target, text_folder, networks)
+    export_autoencoders(
         target,
-        text_folder,
-        networks,
         VideoVAE(VideoVAEConfig.from_metadata(config)),
         AudioVAE(AudioVAEConfig.from_metadata(config)),
         Vocoder(VocoderConfig.from_metadata(config)),
-        PROFILE,
-        recipe={"note": "untrained"},
+        recipe=recipe,
     )
-    pipeline = ltx2.load(target)
+    export_transformer(target / "model.safetensors", networks, PROFILE, recipe=recipe)
+    path = target / "distilled.safetensors"
+    export_transformer(path, networks, DISTILLED_PROFILE, recipe=recipe)
+    upsampler = LatentUpsampler(UpsamplerConfig.from_metadata(architecture.UPSAMPLER_CONFIG))
+    export_upsampler(target / "upsampler.safetensors", upsampler, recipe=recipe)
+    return target
+
+
+def test_an_exported_folder_loads_strictly_and_makes_a_clip(folder: Path) -> None:
+    pipeline = ltx2.load(folder)
     clip = pipeline(ltx2.Request(prompt="a red puppet", num_frames=9, num_steps=1, seed=3))
     assert clip.frames.shape == (9, architecture.HEIGHT, architecture.WIDTH, 3)
     assert clip.waveform.shape == (2, round(9 / 24 * architecture.SAMPLE_RATE))
     assert pipeline.profile == PROFILE
+
+
+def test_the_distilled_model_walks_its_own_eight_steps_without_guidance(folder: Path) -> None:
+    pipeline = ltx2.load(folder / "distilled.safetensors")
+    stages: list[tuple[str, int, int]] = []
+    pipeline(
+        ltx2.Request(prompt="a red puppet", num_frames=9, seed=3),
+        on_progress=lambda p: stages.append((p.stage, p.step, p.total)),
+    )
+    assert ("denoise", 8, 8) in stages
+    assert pipeline.profile.sigmas == DISTILLED_SIGMAS
+    assert pipeline.profile.video_guidance.cfg_scale == 1.0
+
+
+def test_the_upsampler_reads_latents_of_this_autoencoder(folder: Path) -> None:
+    file = CheckpointFile.open(folder / "upsampler.safetensors")
+    upsampler = load_upsampler(file, dtype=torch.float32, device="cpu")
+    large = upsampler(torch.zeros(1, CHANNELS, 1, 2, 3))
+    assert large.shape == (1, CHANNELS, 1, 4, 6)
+
+
+def test_what_is_shipped_together_is_small_enough(folder: Path) -> None:
+    sizes = [path.stat().st_size for path in folder.rglob("*.safetensors")]
+    assert max(sizes) <= 20e6
+    # What is left is for the LoRAs, tokenizer and pictures.
+    assert sum(sizes) <= 39e6
