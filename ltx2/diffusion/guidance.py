@@ -78,8 +78,8 @@ def guided(denoised: Mapping[Pass, Tensor], scales: Guidance) -> Tensor:
         result = result + (scales.modality_scale - 1.0) * (conditional - denoised[Pass.ISOLATED])
     if scales.rescale == 0.0 or result is conditional:
         return result
-    # The released pipelines take the spread over all tokens and channels of their one clip.
-    ratio = conditional.std(dim=(1, 2), keepdim=True) / result.std(dim=(1, 2), keepdim=True)
+    # The released pipelines take the spread over the whole tensor.
+    ratio = conditional.std() / result.std()
     return result * (scales.rescale * ratio + (1.0 - scales.rescale))
 
 

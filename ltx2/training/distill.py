@@ -41,7 +41,8 @@ class Distillation:
         compression: pixels per latent voxel.
         frame_rate: pictures per second.
         sigmas: the student's noise levels, from 1 down to 0.
-        guidance: the teacher's scales of both modalities.
+        guidance: the teacher's scales of both modalities; rescaling takes the spread over the
+            batch, which at generation is one clip.
         substeps: steps of the teacher in each segment.
         own_start_share: how often the student starts where it came to by itself in the segment
             before, rather than at latents with noise; 0..1. At generation it always does.

@@ -482,7 +482,7 @@ def _read_mouth(frames: Pixels, empty: Pixels, fit: _FittedPuppet) -> SeenPuppet
     eyes_end = face.HEAD_Y + face.MOUTH_Y - 0.05
     if not fit.alone:
         eyes_end = eyes_end * face.PAIR_SCALE + face.PAIR_Y
-    pass
+    change[_places(height, width) < eyes_end] = 0  # brows rise too, and blinks must not count
     opening = np.tensordot(frames - closed, change, axes=3) / (change**2).sum()
     return SeenPuppet(
         puppet.skin, puppet.hair, puppet.hat, puppet.position, opening.astype(np.float64)
