@@ -79,6 +79,18 @@ def test_two_puppets_are_read_each_by_itself() -> None:
     assert np.ptp(seen.subject[1].opening) < 0.15
 
 
+def test_a_blink_does_not_open_the_mouth() -> None:
+    canvas = backdrop("white", height=96, width=96, num_frames=97)
+    puppet = Puppet("yellow", "none", "none", "low", "centre")
+    face.paint_puppet(canvas, puppet, np.zeros(97), frame_rate=24.0, variation=3)
+    frames = canvas.frames()
+    eyes = frames[:, 30:56].astype(int)
+    assert np.abs(eyes - eyes[0]).max() > 100  # it blinks
+    seen = look(frames, 24.0)
+    assert isinstance(seen.subject, tuple)
+    assert np.ptp(seen.subject[0].opening) < 0.001
+
+
 @pytest.mark.parametrize("camera", [*CAMERAS, TAUGHT_CAMERA])
 @pytest.mark.parametrize("ambience", AMBIENCES)
 def test_the_cameras_move_is_seen_in_any_weather_and_the_mouth_read_in_spite_of_it(
