@@ -27,10 +27,10 @@ from ltx2.checkpoint.layouts import (
 from ltx2.checkpoint.loader import (
     Networks,
     build_audio_vae,
-    build_video_vae,
     build_vocoder,
     load_component,
     projection_builder,
+    video_vae_builder,
 )
 from ltx2.checkpoint.reader import save_checkpoint
 from ltx2.clip import Clip
@@ -257,7 +257,7 @@ class PipelineClips:
             video_connector=network.video_connector,
             audio_connector=network.audio_connector,
             projection=load(FEATURE_PROJECTION, projection_builder(file), dtype=dtype),
-            video_vae=load(VIDEO_VAE, build_video_vae, dtype=dtype),
+            video_vae=load(VIDEO_VAE, video_vae_builder(file), dtype=dtype),
             audio_vae=load(AUDIO_VAE, build_audio_vae, dtype=torch.float32),
             vocoder=load(VOCODER, build_vocoder, dtype=torch.float32),
         )
