@@ -163,8 +163,9 @@ def spectral_loss(actual: Tensor, expected: Tensor) -> Tensor:
     """
     losses = []
     for a, e in zip(stft_magnitudes(actual), stft_magnitudes(expected), strict=True):
-        # A batch of silence would otherwise drown all others.
-        convergence = (a - e).norm() / e.norm().clamp_min(SILENT_NORM)
+        # Of each waveform for itself: a loud one would otherwise outweigh what rings softly.
+        error, size = (torch.linalg.vector_norm(x, dim=(1, 2)) for x in (a - e, e))
+        convergence = (error / size.clamp_min(SILENT_NORM)).mean()
         losses.append(convergence + (a.log() - e.log()).abs().mean())
     return torch.stack(losses).mean()
 

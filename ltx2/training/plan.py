@@ -1,14 +1,14 @@
 """How much memory a training run needs, found out without a weight or a GPU.
 
 Networks are built on the meta device, which knows shapes and no values, with the adapters and the
-8-bit weights that the configuration asks for. What a forward pass would keep for the gradients is
-counted, not guessed.
+8-bit weights that the configuration asks for. What a forward and a backward pass would take at once
+is counted, not guessed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import weakref
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from ltx2.checkpoint.catalog import find_model
 from ltx2.errors import CheckpointError
@@ -29,6 +31,7 @@ from ltx2.training.adapters import add_adapters
 from ltx2.training.config import Full, Lora, TrainConfig
 from ltx2.training.precompute import Size
 from ltx2.training.quantize import quantize_frozen_linears
+from ltx2.training.trainer import checkpoint_blocks
 
 AUDIO_LATENTS_PER_SECOND = 25.0
 CONTEXT_TOKENS = 1024
@@ -49,7 +52,8 @@ class MemoryPlan:
         gradients: of the trained weights.
         optimizer: its state.
         average: of the weights, where one is kept.
-        activations: what the forward pass keeps for the gradients.
+        activations: most at once of what a forward and a backward pass make: what is kept for
+            the gradients, gradients on their way, 8-bit weights made whole.
         overhead: of CUDA and of gaps.
     """
 
@@ -240,70 +244,101 @@ def _bytes(module: nn.Module) -> int:
 def _activation_bytes(
     config: TrainConfig, architecture: Architecture, size: Size, frame_rate: float
 ) -> int:
-    """From two and from one block: all blocks keep the same."""
-    one, two = (
-        kept_bytes(config, replace(architecture.transformer, num_layers=n), size, frame_rate, arch)
-        for n, arch in ((1, architecture), (2, architecture))
-    )
-    per_block, edges = two - one, one - (two - one)
+    """From two and three blocks: from the second on, each adds the same."""
+
+    def peak(num_layers: int) -> int:
+        transformer = replace(architecture.transformer, num_layers=num_layers)
+        return step_bytes(config, replace(architecture, transformer=transformer), size, frame_rate)
+
     num_layers = architecture.transformer.num_layers
-    if not config.gradient_checkpointing:
-        return edges + num_layers * per_block
-    # Every block keeps what goes in, and one at a time everything.
-    video, audio = _inputs(config.batch_size, architecture, size, frame_rate, torch.bfloat16)
-    element = 2 if config.precision == "bfloat16" else 4
-    sizes = architecture.transformer
-    incoming = (
-        config.batch_size
-        * element
-        * (video.tokens.shape[1] * sizes.video.dim + audio.tokens.shape[1] * sizes.audio.dim)
-    )
-    return edges + num_layers * incoming + per_block
+    if num_layers <= 3:
+        return peak(num_layers)
+    two, three = peak(2), peak(3)
+    return two + (num_layers - 2) * (three - two)
 
 
-def kept_bytes(
-    config: TrainConfig,
-    transformer: TransformerConfig,
-    size: Size,
-    frame_rate: float,
-    architecture: Architecture,
+def step_bytes(
+    config: TrainConfig, architecture: Architecture, size: Size, frame_rate: float
 ) -> int:
-    """Bytes that a forward pass keeps for its gradients, without checkpointing.
+    """Most bytes that a forward and a backward pass take at once, counted on shapes alone.
 
     Args:
         config: what is trained, and how.
-        transformer: perhaps with fewer blocks than the architecture's.
+        architecture: of the model, perhaps with fewer blocks.
         size: of the clips.
         frame_rate: Hz.
-        architecture: of the autoencoder, which says how many tokens a clip has.
     """
     dtype = torch.bfloat16 if config.precision == "bfloat16" else torch.float32
     with torch.device("meta"):
-        network = Transformer(transformer).to(dtype)
-    network.requires_grad_(False)
+        network = Transformer(architecture.transformer).to(dtype).requires_grad_(False)
     _make_trainable(config, network, nn.ModuleList())
+    for block in network.transformer_blocks:
+        # Inside the block, so that it holds when checkpointing computes the block again.
+        block.forward = _WithoutValues.around(block.forward)
+    if config.gradient_checkpointing:
+        checkpoint_blocks(network)
     inputs = _inputs(config.batch_size, architecture, size, frame_rate, dtype)
-    with kept_for_gradients(network) as kept, _WithoutValues():
-        network(*inputs)
-    return sum(kept.values())
+    with _WithoutValues():
+        return peak_bytes(network, *inputs)
 
 
-@contextmanager
-def kept_for_gradients(network: nn.Module) -> Iterator[dict[object, int]]:
-    """Bytes of each memory that autograd keeps inside the block; weights do not count."""
-    weights = {t.untyped_storage()._cdata for t in [*network.parameters(), *network.buffers()]}
-    kept: dict[object, int] = {}
-    alive: list[Tensor] = []  # so that no address is used twice
+def peak_bytes(network: Transformer, video: ModalityInput, audio: ModalityInput) -> int:
+    """Most bytes at once of what a forward and a backward pass make.
 
-    def remember(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage._cdata not in weights:
-            kept[storage._cdata] = storage.nbytes()
-            alive.append(tensor)
-        return tensor
+    Weights, their gradients and the inputs, which are there before, do not count.
+    """
+    for parameter in network.parameters():
+        if parameter.requires_grad:
+            parameter.grad = torch.empty_like(parameter)
+    with LiveBytes() as live:
+        # In one expression: the network's output must not outlive its use.
+        loss = sum(
+            velocity.float().square().mean()
+            for velocity in network(video, audio)
+            if velocity is not None
+        )
+        assert isinstance(loss, Tensor)
+        loss.backward()
+    return live.peak
 
-    with torch.autograd.graph.saved_tensors_hooks(remember, lambda tensor: tensor):
-        yield kept
+
+class LiveBytes(TorchDispatchMode):
+    """Counts the memory of tensors made inside it for as long as they live.
+
+    Attributes:
+        now: bytes of what lives.
+        peak: most that lived at once.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = self.peak = 0
+        self._alive: set[int] = set()
+
+    def __torch_dispatch__(
+        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        """Runs an operation and counts what memory is new in its results."""
+        results = func(*args, **(kwargs or {}))
+        given = {storage._cdata for storage in _storages((args, kwargs))}
+        for storage in _storages(results):
+            if storage._cdata not in given | self._alive:
+                self._count(storage)
+        return results
+
+    def _count(self, storage: torch.UntypedStorage) -> None:
+        self._alive.add(storage._cdata)
+        self.now += storage.nbytes()
+        self.peak = max(self.peak, self.now)
+        weakref.finalize(storage, self._forget, storage._cdata, storage.nbytes())
+
+    def _forget(self, address: int, num_bytes: int) -> None:
+        self._alive.discard(address)
+        self.now -= num_bytes
+
+
+def _storages(values: object) -> list[torch.UntypedStorage]:
+    return [leaf.untyped_storage() for leaf in tree_leaves(values) if isinstance(leaf, Tensor)]
 
 
 def _inputs(
@@ -334,11 +369,21 @@ def _inputs(
 
 
 class _WithoutValues(TorchFunctionMode):
-    """What lets a network run on shapes alone, and keep what it would keep on a GPU.
+    """What lets a network run on shapes alone, and take what it would take on a GPU.
 
-    Attention keeps what a fused kernel keeps, never the matrix of all pairs. Questions about values
+    Attention takes what a fused kernel takes, never the matrix of all pairs. Questions about values
     are answered with yes: all tokens of a clip have one noise level.
     """
+
+    @classmethod
+    def around(cls, function: Callable[..., Any]) -> Callable[..., Any]:
+        """A function that runs in this mode wherever it is called from."""
+
+        def inside(*args: Any) -> Any:
+            with cls():
+                return function(*args)
+
+        return inside
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
@@ -361,5 +406,6 @@ class _FusedAttention(torch.autograd.Function):
         return out
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, None, None]:
-        return None, None, None
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        query, key, value, _, _ = ctx.saved_tensors
+        return torch.empty_like(query), torch.empty_like(key), torch.empty_like(value)

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import json
 import logging
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional as F
@@ -46,6 +49,9 @@ VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi")
 METADATA_FILES = ("metadata.jsonl", "metadata.csv")
 TEXT_FOLDER = "texts"
 """Where captions lie between the two passes, under the dataset's folder."""
+
+SOURCE_DIGEST = "source"
+"""Field of an example's metadata that says what caption and videos it was made of."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +94,13 @@ class Source:
     caption: str
     reference: Path | None = None
 
+    @property
+    def digest(self) -> str:
+        """Changes with the caption and the videos; of these only the sizes are looked at."""
+        videos = [self.video] + ([self.reference] if self.reference else [])
+        parts = [self.caption, *(str(video.stat().st_size) for video in videos)]
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
 
 @dataclass(frozen=True)
 class Report:
@@ -97,11 +110,13 @@ class Report:
         made: examples written now.
         kept: examples that were there.
         left_out: file names with the reason why there is no example of them.
+        others: names of examples in the output whose clips are not in the folder.
     """
 
     made: int
     kept: int
     left_out: tuple[tuple[str, str], ...]
+    others: tuple[str, ...]
 
 
 def find_sources(folder: str | Path) -> list[Source]:
@@ -122,21 +137,23 @@ def find_sources(folder: str | Path) -> list[Source]:
             f"{folder} holds no clips.",
             next_step="Put videos there, each with its caption in a .txt file of the same name.",
         )
-    names = [source.name for source in sources]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
+    (name, count), *_ = Counter(source.name for source in sources).most_common(1)
+    if count > 1:
         raise RequestError(
-            f"{folder} has two clips called {twice}.", next_step="Rename one of them."
+            f"{folder} has two clips called {name}.", next_step="Rename one of them."
         )
     return sources
 
 
 def _rows(table: Path) -> Iterator[tuple[int, Mapping[str, object]]]:
-    text = table.read_text(encoding="utf-8")
+    text = _read_text(table)
     if table.suffix == ".csv":
-        yield from enumerate(csv.DictReader(text.splitlines()), start=2)
+        rows = csv.DictReader(io.StringIO(text, newline=""))
+        for row in rows:
+            yield rows.line_num, row
         return
-    for number, line in enumerate(text.splitlines(), start=1):
+    # Not splitlines: JSON strings may hold rarer line breaks as they are.
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         try:
@@ -169,12 +186,23 @@ def _from_row(folder: Path, table: Path, number: int, row: Mapping[str, object])
 
 def _caption_beside(video: Path) -> str:
     path = video.with_suffix(".txt")
-    if not path.is_file() or not path.read_text(encoding="utf-8").strip():
+    caption = _read_text(path).strip() if path.is_file() else ""
+    if not caption:
         raise RequestError(
             f"{video.name} has no caption.",
             next_step=f"Write it to {path.name}, or list all clips in metadata.jsonl.",
         )
-    return path.read_text(encoding="utf-8").strip()
+    return caption
+
+
+def _read_text(path: Path) -> str:
+    try:
+        # Spreadsheets put a mark at the start of what they save as UTF-8.
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise RequestError(
+            f"{path.name} is not UTF-8 text.", next_step="Save it again as UTF-8."
+        ) from error
 
 
 @torch.inference_mode()
@@ -190,6 +218,9 @@ def precompute(
     on_progress: OnProgress = ignore_progress,
 ) -> Report:
     """Makes every example that is not there yet; stopped, it goes on where it was.
+
+    An example whose caption or video has changed is made again. Examples of clips that are no
+    longer in the folder stay, and are reported: they may come from another folder.
 
     A clip takes the size nearest to its own shape among those it has enough pictures for. It is
     scaled to cover it, cut around the middle, and played from its start at `frame_rate` by
@@ -214,7 +245,7 @@ def precompute(
     found = find_model(model, text_encoder=text_encoder)
     rate = found.profile.frame_rate if frame_rate is None else frame_rate
     _remember(output, found, sizes, rate)
-    missing = [s for s in sources if not _example(output, s).exists()]
+    missing = [s for s in sources if not _is_made(output, s)]
     place = choose_device(device)
     texts = [s for s in missing if not _text(output, s).exists()]
     if texts:
@@ -230,15 +261,26 @@ def precompute(
                 left_out.append((source.video.name, error.message))
             else:
                 tensors |= load_file(_text(output, source))
-                _write(_example(output, source), tensors)
+                _write(_example(output, source), tensors, {SOURCE_DIGEST: source.digest})
                 _text(output, source).unlink()
             on_progress(Progress("clips", number, len(missing)))
     made = len(missing) - len(left_out)
-    return Report(made, len(sources) - len(missing), tuple(left_out))
+    names = {path.stem for path in (output / EXAMPLES_FOLDER).glob("*.safetensors")}
+    others = sorted(names - {source.name for source in sources})
+    return Report(made, len(sources) - len(missing), tuple(left_out), tuple(others))
 
 
 def _example(output: Path, source: Source) -> Path:
     return output / EXAMPLES_FOLDER / f"{source.name}.safetensors"
+
+
+def _is_made(output: Path, source: Source) -> bool:
+    """False also for a damaged example, and for one of another caption or video."""
+    try:
+        with safe_open(_example(output, source), "pt") as file:
+            return (file.metadata() or {}).get(SOURCE_DIGEST) == source.digest
+    except (SafetensorError, OSError):
+        return False
 
 
 def _text(output: Path, source: Source) -> Path:
@@ -246,10 +288,13 @@ def _text(output: Path, source: Source) -> Path:
     return output / TEXT_FOLDER / f"{source.name}.{digest}.safetensors"
 
 
-def _write(path: Path, tensors: Mapping[str, Tensor]) -> None:
+def _write(
+    path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None
+) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
+    stored = {name: tensor.contiguous().cpu() for name, tensor in tensors.items()}
     with replaced(path) as part:
-        save_file({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, part)
+        save_file(stored, part, metadata)
 
 
 def _remember(output: Path, found: FoundModel, sizes: Sequence[Size], rate: float) -> None:

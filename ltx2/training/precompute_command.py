@@ -49,4 +49,6 @@ def precompute(
         )
     for name, reason in report.left_out:
         typer.echo(f"left out {name}: {reason}")
+    for name in report.others:
+        typer.echo(f"there is an example of {name}, a clip that is not in {clips}")
     typer.echo(f"{report.made} examples made, {report.kept} kept, {len(report.left_out)} left out")

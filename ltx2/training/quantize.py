@@ -22,18 +22,22 @@ KEPT = (
 
 
 class _LinearWithQuantizedWeight(torch.autograd.Function):
-    """x W^T whose backward makes the weight again instead of keeping it."""
+    """x W^T whose backward makes the weight again instead of keeping it.
+
+    The product of int8 and a type of floating point is of that type and needs no copy in between,
+    which for the largest layers of the 19B would be 128 MiB.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, quantized: Tensor, scale: Tensor) -> Tensor:
         ctx.save_for_backward(quantized, scale)
-        return F.linear(x, quantized.to(x.dtype) * scale.to(x.dtype))
+        return F.linear(x, quantized * scale.to(x.dtype))
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         quantized, scale = ctx.saved_tensors
         (gradient,) = gradients
-        return gradient @ (quantized.to(gradient.dtype) * scale.to(gradient.dtype)), None, None
+        return gradient @ (quantized * scale.to(gradient.dtype)), None, None
 
 
 class QuantizedLinear(nn.Module):

@@ -42,7 +42,7 @@ LONGEST_PAUSE_S = 0.25
 SHORTEST_TURN_S, SHORTEST_GAP_S = 0.25, 0.06
 """A second line begins this long after the first at least, and after such a gap."""
 IMPACT_S = 0.4
-IMPACT_PITCHES = (0.94, 1.0, 1.06)
+IMPACT_PITCHES = (0.93, 0.95, 0.97, 1.0, 1.03, 1.05, 1.07)
 LARGEST_WORD_DISTANCE, LARGEST_IMPACT_DISTANCE = 5.5, 6.0
 """Distance from the nearest template, in decibels, beyond which a sound is like nothing known.
 A word after the autoencoders is 2 to 5 from its template, an impact or a hum about 6 and more."""

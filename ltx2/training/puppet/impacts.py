@@ -3,6 +3,10 @@
 Struck bodies ring in modes, each an exponentially decaying sine. A bubble closing under water
 is one sine whose pitch rises while it decays (van den Doel, "Physically based models for liquid
 sounds", 2005).
+
+Tones that last stand on multiples of the rate of mel frames. A vocoder of convolutions turns a
+spectrogram that stays the same into a wave that repeats with every frame, and such waves hold no
+other tones.
 """
 
 from __future__ import annotations
@@ -12,7 +16,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ltx2.model.vocoder import MEL_FRAMES_PER_SECOND
+
 LOUDEST_PEAK = 0.6
+LASTING_DECAY_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -58,7 +65,7 @@ MATERIAL_SOUNDS = {
         noise_decay_s=0.004,
         duration_s=0.2,
     ),
-    # The ratios 1 : 2.76 : 5.40 : 8.93 are those of a free bar.
+    # The ratios 1 : 2.76 : 5.40 : 8.93 are those of a free bar, before rounding.
     "metal": Material(
         (
             Mode(640, 0.45, 0.8),
@@ -108,5 +115,8 @@ def impact_sound(
 
 def _tone(mode: Mode, time: NDArray[np.float64], pitch: float) -> NDArray[np.float64]:
     since = np.maximum(time - mode.delay_s, 0)
-    cycles = mode.frequency_hz * pitch * (since + mode.rise_per_s * since**2 / 2)
+    frequency = mode.frequency_hz * pitch
+    if mode.decay_s > LASTING_DECAY_S:
+        frequency = MEL_FRAMES_PER_SECOND * round(frequency / MEL_FRAMES_PER_SECOND)
+    cycles = frequency * (since + mode.rise_per_s * since**2 / 2)
     return mode.level * np.sin(2 * np.pi * cycles) * np.exp(-since / mode.decay_s)

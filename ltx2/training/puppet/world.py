@@ -277,10 +277,9 @@ def _bounce(scene: BouncingBall, canvas: Canvas, form: _Format) -> Sounding:
 def _play(scene: Xylophone, canvas: Canvas, form: _Format) -> Sounding:
     notes = plan_notes(scene, form.num_frames, form.frame_rate)
     boxes = draw_xylophone(canvas, notes, form.num_frames, form.frame_rate)
-    pitch = np.random.default_rng([scene.variation, 3]).uniform(0.985, 1.015)
     waveform = np.zeros((2, form.num_samples), np.float32)
     for note in notes:
-        sound = note_sound(note.key, pitch=pitch, sample_rate=form.sample_rate)
+        sound = note_sound(note.key, sample_rate=form.sample_rate)
         mono = np.zeros(form.num_samples, np.float32)
         _add(mono, sound, round(note.time_s * form.sample_rate))
         waveform += panned(mono, KEY_PAN * KEY_X[note.key] / max(KEY_X.values()))

@@ -28,8 +28,9 @@ FRAME_COLOUR: Colour = (112, 72, 44)
 DARKNESS = 0.45
 """How much darker than its colour a key is that does not sound."""
 LIGHT_S = 0.16
-PITCH_HZ = {"red": 392.0, "yellow": 660.0, "blue": 1110.0}
-OVERTONES = ((1.0, 1.0, 0.28), (3.0, 0.35, 0.1), (6.2, 0.12, 0.05))
+PITCH_HZ = {"red": 400.0, "yellow": 700.0, "blue": 1100.0}
+"""Multiples of the rate of mel frames: tones that a vocoder of convolutions can hold."""
+OVERTONES = ((1.0, 1.0, 0.28), (3.0, 0.35, 0.1), (6.0, 0.12, 0.05))
 """Ratio to the pitch, level and decay in seconds of each tone of a struck key."""
 NOTE_LENGTH_S = 1.0
 PEAK = 0.5
@@ -96,18 +97,17 @@ def key_light(
     return light
 
 
-def note_sound(key: str, *, pitch: float, sample_rate: int) -> NDArray[np.float32]:
+def note_sound(key: str, *, sample_rate: int) -> NDArray[np.float32]:
     """A struck key as mono waveform [S] that starts at the stroke.
 
     Args:
         key: one of `KEYS`.
-        pitch: factor on all frequencies, about 1.
         sample_rate: Hz.
     """
     time = np.arange(round(NOTE_LENGTH_S * sample_rate)) / sample_rate
     waveform = np.zeros(time.size)
     for ratio, level, decay_s in OVERTONES:
-        frequency = PITCH_HZ[key] * pitch * ratio
+        frequency = PITCH_HZ[key] * ratio
         if frequency < sample_rate / 2:
             waveform += level * np.sin(2 * np.pi * frequency * time) * np.exp(-time / decay_s)
     waveform *= np.linspace(1, 0, time.size) ** 0.5

@@ -10,6 +10,7 @@ from ltx2.training.autoencoders import (
     freeze,
     psnr,
     spectral_loss,
+    start_apart,
     start_from_mean,
     start_from_skips,
     video_loss,
@@ -42,6 +43,51 @@ def test_an_audio_decoder_starts_at_the_mean_of_the_sound() -> None:
     torch.testing.assert_close(
         vae.decoder.conv_out.conv.bias, mel(waveform, 16_000).mean(dim=(0, 2, 3))
     )
+
+
+def vocoder() -> Vocoder:
+    torch.manual_seed(0)
+    return Vocoder(VocoderConfig.from_metadata(CONFIG))
+
+
+def log_mel(*, sides: int) -> torch.Tensor:
+    """Log-mels [1, sides, 30, 64] of about the usual level."""
+    return torch.randn(1, sides, 30, 64, generator=torch.Generator().manual_seed(1)) * 2 - 6
+
+
+@torch.no_grad()
+def test_sides_that_start_apart_do_not_hear_each_other() -> None:
+    mixed, apart = vocoder(), vocoder()
+    start_apart(apart)
+    mel = log_mel(sides=2)
+    for changed in (0, 1):
+        other = mel.clone()
+        other[:, changed] += 3.0
+        assert not torch.allclose(mixed(other)[:, 1 - changed], mixed(mel)[:, 1 - changed])
+        assert torch.equal(apart(other)[:, 1 - changed], apart(mel)[:, 1 - changed])
+        assert not torch.allclose(apart(other)[:, changed], apart(mel)[:, changed])
+
+
+@torch.no_grad()
+def test_sides_that_start_apart_make_the_same_of_the_same_sound() -> None:
+    apart = vocoder()
+    start_apart(apart)
+    left, right = apart(log_mel(sides=1).expand(1, 2, -1, -1))[0]
+    torch.testing.assert_close(left, right)
+    assert left.std() > 1e-3
+
+
+@torch.no_grad()
+def test_layers_are_as_loud_after_starting_apart_as_before() -> None:
+    levels = []
+    for start in (lambda _: None, start_apart):
+        network, heard = vocoder(), []
+        start(network)
+        for layer in (network.conv_pre, *network.ups[:3]):
+            layer.register_forward_hook(lambda *args, heard=heard: heard.append(args[2].std()))
+        network(log_mel(sides=2))
+        levels.append(torch.stack(heard))
+    assert (levels[1] / levels[0]).tolist() == pytest.approx([1.0] * 4, abs=0.15)
 
 
 def test_an_error_where_something_moves_costs_more_than_one_where_all_is_still() -> None:

@@ -71,6 +71,41 @@ def test_a_second_run_makes_only_what_is_missing(clips, tmp_path):
     assert len(PrecomputedDataset.open(data)) == 2
 
 
+def test_a_corrected_caption_or_another_video_is_encoded_again(clips, tmp_path):
+    data = tmp_path / "data"
+    precompute(clips, data, model="puppet", sizes=SIZES)
+    before = examples_of(data)
+    (clips / "wide.txt").write_text("A wide clip in which much more is said about what is seen.")
+    a_clip(255 - smooth_frames(14, 128, 80)).save(clips / "tall.mp4")
+    report = precompute(clips, data, model="puppet", sizes=SIZES)
+    assert (report.made, report.kept) == (2, 0)
+    after = examples_of(data)
+    assert after["wide"]["text_mask"].sum() > before["wide"]["text_mask"].sum()
+    assert torch.equal(after["wide"]["video"], before["wide"]["video"])
+    assert not torch.equal(after["tall"]["video"], before["tall"]["video"])
+    report = precompute(clips, data, model="puppet", sizes=SIZES)
+    assert (report.made, report.kept) == (0, 2)
+
+
+def test_a_damaged_example_is_made_again(clips, tmp_path):
+    data = tmp_path / "data"
+    precompute(clips, data, model="puppet", sizes=SIZES)
+    (data / "examples" / "wide.safetensors").write_bytes(b"cut short")
+    report = precompute(clips, data, model="puppet", sizes=SIZES)
+    assert (report.made, report.kept) == (1, 1)
+    assert len(PrecomputedDataset.open(data)) == 2
+
+
+def test_an_example_whose_clip_is_gone_stays_and_is_named(clips, tmp_path):
+    data = tmp_path / "data"
+    precompute(clips, data, model="puppet", sizes=SIZES)
+    (clips / "tall.mp4").unlink()
+    (clips / "tall.txt").unlink()
+    report = precompute(clips, data, model="puppet", sizes=SIZES)
+    assert report.others == ("tall",)
+    assert len(PrecomputedDataset.open(data)) == 2
+
+
 def test_other_settings_need_another_folder(clips, tmp_path):
     precompute(clips, tmp_path / "data", model="puppet", sizes=SIZES)
     with pytest.raises(RequestError, match="sizes"):
@@ -113,6 +148,30 @@ def test_tables_name_clips_captions_and_references(clips):
 def test_a_wrong_row_is_named_with_its_line(clips, text, message):
     (clips / "metadata.jsonl").write_text(text)
     with pytest.raises(RequestError, match=message):
+        find_sources(clips)
+
+
+def test_captions_may_have_lines_of_their_own(clips):
+    table = '\ufefffile,caption\r\nwide.mp4,"A wide clip.\nNothing moves."\r\ntall.mp4,Tall.\r\n'
+    (clips / "metadata.csv").write_text(table, encoding="utf-8", newline="")
+    wide, tall = find_sources(clips)
+    assert wide.caption == "A wide clip.\nNothing moves."
+    assert tall.caption == "Tall."
+    row = {"file": "wide.mp4", "caption": "One.\u2028Two."}
+    (clips / "metadata.jsonl").write_text(json.dumps(row, ensure_ascii=False), encoding="utf-8")
+    assert find_sources(clips)[0].caption == "One.\u2028Two."
+
+
+@pytest.mark.parametrize("name", ["wide.txt", "metadata.csv", "metadata.jsonl"])
+def test_text_in_an_old_encoding_is_named(clips, name):
+    (clips / name).write_bytes("Ein Frühstück.".encode("latin-1"))
+    with pytest.raises(RequestError, match=f"{name} is not UTF-8"):
+        find_sources(clips)
+
+
+def test_two_clips_of_one_name_are_refused(clips):
+    (clips / "tall.mp4").rename(clips / "wide.mkv")
+    with pytest.raises(RequestError, match="two clips called wide"):
         find_sources(clips)
 
 

@@ -6,6 +6,7 @@ from torch import nn
 
 from ltx2.model.config import TransformerConfig
 from ltx2.model.transformer import Transformer
+from ltx2.training.plan import LiveBytes
 from ltx2.training.quantize import QuantizedLinear, quantize_frozen_linears
 from tests.tiny_checkpoint import tiny_config
 
@@ -33,6 +34,17 @@ def test_the_layer_computes_with_the_weights_it_states(linear):
 def test_weights_take_a_quarter_of_float32(linear):
     stored = sum(b.numel() * b.element_size() for b in QuantizedLinear(linear).buffers())
     assert stored == 48 * 64 + 48 * 4
+
+
+def test_half_precision_makes_no_copy_of_the_weight_beside_the_weight(linear):
+    quantized, x = QuantizedLinear(linear), torch.randn(5, 64, dtype=torch.bfloat16)
+    with LiveBytes() as live:
+        out = quantized(x)
+    weight, scale = 48 * 64 * 2, 48 * 2
+    # The weight, its scale, and the layer's output, once before and once with the bias.
+    assert live.peak <= weight + scale + 48 * 2 + 2 * out.numel() * 2
+    exact = quantized(x.float())
+    assert (out - exact).norm() < 0.01 * exact.norm()
 
 
 def test_gradients_reach_what_lies_before_and_no_weight_is_kept_for_them(linear):

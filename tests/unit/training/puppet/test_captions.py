@@ -124,9 +124,9 @@ class _AlwaysEnglish:
 
 
 @pytest.mark.parametrize("language", CAPTION_LANGUAGES[1:])
-def test_every_translation_names_everything_that_was_chosen(language):
+def test_every_translation_names_everything_that_was_chosen_and_nothing_else(language):
     rng, words = np.random.default_rng(3), VOCABULARY[language]
-    for _ in range(80):
+    for _ in range(150):
         scene = sample_scene(rng)
         text = translated(scene, language)
         around = scene.surroundings
@@ -135,19 +135,86 @@ def test_every_translation_names_everything_that_was_chosen(language):
         match scene:
             case Talk():
                 for puppet in scene.puppets:
-                    told += [words[puppet.skin]]
+                    told += [words["puppet"].format(skin=words[puppet.skin])]
+                    told += [words[HAIR_WORDS[puppet.hair]]] if puppet.hair != "none" else []
                     told += [words[puppet.hat]] if puppet.hat != "none" else []
-                    told += [words[puppet.position]] if puppet.position != "centre" else []
-                for line in scene.lines:
-                    told += [f'"{line.word}" {words[f"in {line.language}"]}']
-                    told += [words[scene.puppets[line.speaker].voice]]
+                told += [
+                    f'"{line.word}" {words[f"in {line.language}"]}'
+                    f" {words[scene.puppets[line.speaker].voice]}"
+                    for line in scene.lines
+                ]
+                places = {puppet.position for puppet in scene.puppets}
             case BouncingBall():
-                told += [words[scene.colour], words[scene.material]]
+                told += [words["ball"].format(skin=words[scene.colour]), words[scene.material]]
+                places = {scene.position}
             case Xylophone():
                 told += [", ".join(words[key] for key in scene.melody)]
-        assert all(name in text for name in told), text
+                places = {"centre"}
+        # Only the first name begins a sentence.
+        assert all(name[1:] in text for name in told), text
+        for place in ("left", "right"):
+            # The same words say where the camera goes to.
+            seen = text.replace(words[f"pan {place}"], "")
+            assert (words[place] in seen) == (place in places), text
+        hats_and_hair = [*HAIR_WORDS.values(), "top hat", "party hat", "crown", "rain", "wind"]
+        for name in (*hats_and_hair, "zoom in", "pan left", "pan right"):
+            assert (words[name] in text) == (words[name] in told), text
         assert text[0].isupper()
+        assert text[-1] == "."
         assert "  " not in text
+
+
+HAIR_WORDS = {"brown": "brown", "white": "white hair", "pink": "pink hair"}
+
+
+def turns(**surroundings):
+    """Every order in which two puppets may speak, with the word of each."""
+    for speakers in ((0,), (1,), (0, 1), (1, 0), (0, 0), (1, 1)):
+        lines = tuple(
+            Line(s, word) for s, word in zip(speakers, ("banana", "cheese"), strict=False)
+        )
+        yield dataclasses.replace(PAIR, lines=lines, surroundings=PLAIN), speakers
+
+
+def test_every_english_wording_tells_who_says_what():
+    sides = ("left", "right")
+    for scene, speakers in turns():
+        for seed in range(12):
+            text = caption(scene, _AlwaysEnglish(np.random.default_rng(seed)))
+            end = text.index("is silent") if "is silent" in text else len(text)
+            before = 0
+            for number, (speaker, word) in enumerate(
+                zip(speakers, ("banana", "cheese"), strict=False)
+            ):
+                said = text.index(f'"{word}"')
+                last = max(sides, key=lambda side: text[before:said].rfind(f"the {side}"))
+                if number == 1 and "then it says" in text:
+                    assert speakers[0] == speakers[1]
+                else:
+                    assert last == sides[speaker], text
+                voice = PAIR.puppets[speaker].voice
+                assert text[said:].startswith(f'"{word}" in a {voice} voice'), text
+                before = said
+            silent = set((0, 1)) - set(speakers)
+            if end < len(text) and len(silent) == 1:
+                assert f"{sides[silent.pop()]} one is silent" in text
+
+
+@pytest.mark.parametrize("language", CAPTION_LANGUAGES[1:])
+def test_every_translation_tells_who_says_what(language):
+    words = VOCABULARY[language]
+    for scene, speakers in turns():
+        text = translated(scene, language)
+        said = [f"the {('left', 'right')[speaker]} one says" for speaker in speakers]
+        assert [text.count(words[f"the {side} one says"]) for side in ("left", "right")] == [
+            speakers.count(0),
+            speakers.count(1),
+        ]
+        places = []
+        for opening, word in zip(said, ("banana", "cheese"), strict=False):
+            places.append(text.index(f'{words[opening]} "{word}"'))
+        assert places == sorted(places)
+        assert (words["then"] in text) == (len(speakers) == 2)
 
 
 def test_all_languages_translate_the_same_words():

@@ -98,7 +98,7 @@ def test_notes_are_heard_with_key_time_and_side_even_where_one_is_struck_again(
     stereo = np.zeros((2, 3 * RATE))
     for number, key in enumerate(keys):
         start = round((0.2 + 0.5 * number) * RATE)
-        sound = note_sound(key, pitch=1.01, sample_rate=RATE)
+        sound = note_sound(key, sample_rate=RATE)
         left = 1.0 if KEYS.index(key) < 2 else 0.2
         right = 1.0 if KEYS.index(key) > 0 else 0.2
         stereo[:, start : start + sound.size] += np.outer((left, right), sound)
@@ -122,7 +122,7 @@ def test_weather_is_heard_behind_what_rings_and_not_mistaken_for_it(
     if event == "notes":
         for number in range(3):
             start = round((0.1 + 0.5 * number) * RATE)
-            sound = note_sound("red", pitch=1, sample_rate=RATE)
+            sound = note_sound("red", sample_rate=RATE)
             mono[start : start + sound.size] += sound[: mono.size - start]
     assert heard.hear_ambience(with_ambience(mono, ambience)) == ambience
 

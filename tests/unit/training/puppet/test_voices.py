@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from ltx2.errors import ResourceError
-from ltx2.training.puppet.scenes import WORDS
-from ltx2.training.puppet.voices import num_variants, speak
+from ltx2.training.puppet.scenes import LANGUAGES, VOICES, WORDS
+from ltx2.training.puppet.voices import LOUDNESS_RMS, PEAK, num_variants, speak
+from ltx2.training.puppet.world import TURN_S
 
 needs_espeak = pytest.mark.skipif(
     shutil.which("espeak-ng") is None, reason="espeak-ng is not installed"
@@ -14,8 +15,8 @@ needs_espeak = pytest.mark.skipif(
 SAMPLE_RATE = 16000
 
 
-def say(word: str, voice: str = "high", variant: int = 0) -> np.ndarray:
-    return speak(word, language="en", voice=voice, variant=variant, sample_rate=SAMPLE_RATE)
+def say(word: str, voice: str = "high", variant: int = 0, *, language: str = "en") -> np.ndarray:
+    return speak(word, language=language, voice=voice, variant=variant, sample_rate=SAMPLE_RATE)
 
 
 def median_pitch_hz(waveform: np.ndarray) -> float:
@@ -36,15 +37,39 @@ def test_the_high_voice_is_an_octave_above_the_low_one(word: str) -> None:
 
 
 @needs_espeak
-def test_words_are_short_loud_enough_and_without_silence_at_their_ends() -> None:
-    for word in WORDS:
-        waveform = say(word)
-        assert 0.25 < len(waveform) / SAMPLE_RATE < 0.75, word
-        assert 0.07 < np.sqrt((waveform**2).mean()) < 0.2, word
-        assert np.abs(waveform).max() <= 0.69, word
+@pytest.mark.parametrize("voice", VOICES)
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_words_are_loud_enough_without_silence_at_their_ends_and_end_before_the_next_turn(
+    language: str, voice: str
+) -> None:
+    for word in WORDS[language]:
+        waveform = say(word, voice, language=language)
+        assert 0.25 < len(waveform) / SAMPLE_RATE < TURN_S, word
+        loudness, peak = np.sqrt((waveform**2).mean()), np.abs(waveform).max()
+        # All are equally loud but the few whose peaks would then be too high.
+        assert loudness <= LOUDNESS_RMS + 1e-3, word
+        assert peak <= PEAK + 1e-3, word
+        assert loudness > LOUDNESS_RMS - 1e-3 or peak > PEAK - 1e-3, word
+        assert loudness > 0.06, word
         edge = round(0.03 * SAMPLE_RATE)
         assert np.abs(waveform[:edge]).max() > 0.005, word
         assert np.abs(waveform[-edge:]).max() > 0.005, word
+
+
+@needs_espeak
+def test_every_language_pronounces_a_word_in_its_own_way() -> None:
+    said = {say("demain", language=language).tobytes() for language in LANGUAGES}
+    assert len(said) == len(LANGUAGES)
+
+
+@needs_espeak
+def test_sound_is_made_at_the_rate_asked_for() -> None:
+    slow, fast = (
+        speak("yes", language="en", voice="low", variant=0, sample_rate=rate)
+        for rate in (16000, 24000)
+    )
+    assert len(fast) / 24000 == pytest.approx(len(slow) / 16000, abs=0.01)
+    assert np.sqrt((fast**2).mean()) == pytest.approx(np.sqrt((slow**2).mean()), rel=0.05)
 
 
 @needs_espeak
