@@ -43,6 +43,7 @@ from ltx2.media.frames import to_uint8_frames
 from ltx2.model.text import TextPath
 from ltx2.model.transformer import ModalityInput, Transformer
 from ltx2.model.video_vae import TileSize
+from ltx2.preview import OnPreview, Preview, PreviewPlan
 from ltx2.progress import OnProgress, Progress, ShouldCancel, ignore_progress, never_cancel
 from ltx2.request import AppliedLora, Guidance, ModelProfile, Recipe, Request
 from ltx2.runtime.placement import (
@@ -155,6 +156,7 @@ class Pipeline:
         num_parameters = sum(weight.numel() for weight in networks.transformer.parameters())
         self._keeps_text = num_parameters < SMALL_MODEL_PARAMETERS
         self._context = lru_cache(REMEMBERED_PROMPTS)(self._encode)
+        self._preview_plan = PreviewPlan()
 
     @torch.inference_mode()
     def __call__(
@@ -163,8 +165,16 @@ class Pipeline:
         *,
         on_progress: OnProgress = ignore_progress,
         should_cancel: ShouldCancel = never_cancel,
+        on_preview: OnPreview | None = None,
     ) -> Clip:
         """The clip that was asked for; the same request gives the same clip on one machine.
+
+        Args:
+            request: what to make.
+            on_progress: told about stages and steps.
+            should_cancel: asked between them.
+            on_preview: shown what the clip looks and sounds like so far, which takes a part of
+                the time.
 
         Raises:
             RequestError: the model cannot make this.
@@ -174,9 +184,9 @@ class Pipeline:
         """
         request = request.resolve(self.profile)
         with memory_explained(_cheaper(request, self.profile)):
-            return self._make(request, _Watch(on_progress, should_cancel))
+            return self._make(request, _Watch(on_progress, should_cancel), on_preview)
 
-    def _make(self, request: Request, watch: "_Watch") -> Clip:
+    def _make(self, request: Request, watch: "_Watch", on_preview: OnPreview | None) -> Clip:
         networks, guidance = self.networks, self._guidance(request)
         sigmas = self._sigmas(request)
         assert request.num_frames is not None  # resolved
@@ -202,7 +212,13 @@ class Pipeline:
         noise = draw_noise(states, generator)
         states = Joint(states.video.noised(noise.video), states.audio.noised(noise.audio))
 
-        with watch.stage("denoise", total=len(sigmas) - 1) as on_step:
+        show = self._previews(grid, request.frame_rate, on_preview)
+        with watch.stage("denoise", total=len(sigmas) - 1) as count:
+
+            def on_step(step: Step) -> None:
+                count(step)
+                show(step)
+
             states = sample(
                 networks.transformer,
                 states,
@@ -212,19 +228,17 @@ class Pipeline:
                 on_step=on_step,
                 should_cancel=watch.should_cancel,
             )
-        with watch.stage("decode video"):
-            latents = unpatchify_video(states.video.tokens, grid)
-            frames = to_uint8_frames(_finite(decode_video(networks, latents, generator))[0])
-        with watch.stage("decode audio"):
-            latents = unpatchify_audio(states.audio.tokens, networks.audio_vae.latent_bins)
-            waveform = _finite(decode_audio(networks, latents))[0]
+        with self._preview_plan.measured():
+            with watch.stage("decode video"):
+                frames = self._frames(states.video.tokens, grid, generator)
+            with watch.stage("decode audio"):
+                waveform = self._waveform(states.audio.tokens, len(frames), request.frame_rate)
 
-        sample_rate = networks.vocoder.sample_rate
         return Clip(
             frames,
-            _fit(waveform, num_samples(len(frames), request.frame_rate, sample_rate)),
+            waveform,
             frame_rate=request.frame_rate,
-            sample_rate=sample_rate,
+            sample_rate=networks.vocoder.sample_rate,
             recipe=Recipe(
                 software=f"ltx2 {__version__}",
                 model=self.name,
@@ -255,6 +269,43 @@ class Pipeline:
                 f"The recipe was made with {_listed(recipe.loras)}, this has {_listed(self.loras)}."
             )
         return tuple(differences)
+
+    def _frames(
+        self, tokens: Tensor, grid: Grid, generator: torch.Generator | None = None
+    ) -> np.ndarray:
+        """Pictures [F, H, W, 3] of video tokens."""
+        latents = unpatchify_video(tokens, grid)
+        return to_uint8_frames(_finite(decode_video(self.networks, latents, generator))[0])
+
+    def _waveform(self, tokens: Tensor, num_frames: int, frame_rate: float) -> np.ndarray:
+        """Sound [2, S] of audio tokens, as long as the pictures."""
+        latents = unpatchify_audio(tokens, self.networks.audio_vae.latent_bins)
+        waveform = _finite(decode_audio(self.networks, latents))[0]
+        rate = self.networks.vocoder.sample_rate
+        return _fit(waveform, num_samples(num_frames, frame_rate, rate))
+
+    def _previews(self, grid: Grid, frame_rate: float, on_preview: OnPreview | None) -> OnStep:
+        """Shows the clip as it is after a step: all of it where time allows, else one picture."""
+        plan = self._preview_plan.start(num_voxels=math.prod(grid))
+        if on_preview is None:
+            return lambda _: None
+
+        def show(step: Step) -> None:
+            if step.index == step.total:
+                return  # the clip itself comes next
+            waveform: np.ndarray | None = None
+            if plan.affords_all():
+                with plan.measured(), plan.spent():
+                    frames = self._frames(step.denoised.video, grid)
+                    waveform = self._waveform(step.denoised.audio, len(frames), frame_rate)
+            else:
+                with plan.spent():
+                    first = step.denoised.video[:, : grid[1] * grid[2]]
+                    frames = self._frames(first, (1, grid[1], grid[2]))
+            rate = self.networks.vocoder.sample_rate
+            on_preview(Preview(step.index, step.total, frames, frame_rate, waveform, rate))
+
+        return show
 
     def _encode(self, prompt: str) -> Joint[Tensor]:
         if self._text is None:

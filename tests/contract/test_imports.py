@@ -11,7 +11,7 @@ from tests.conftest import ROOT
 
 FLOORS = (
     {"errors"},
-    {"settings", "geometry", "progress", "files"},
+    {"settings", "geometry", "progress", "preview", "files"},
     {"request", "clip", "media", "model"},
     {"diffusion", "checkpoint"},
     {"runtime"},

@@ -23,6 +23,7 @@ from ltx2.errors import (
 from ltx2.geometry import num_samples
 from ltx2.model.video_vae import TileSize
 from ltx2.pipeline import decode_video
+from ltx2.preview import PreviewPlan
 from ltx2.request import Guidance, Request
 from tests.tiny_checkpoint import PROFILE, tiny_checkpoint, tiny_config, write_tiny_model
 
@@ -239,6 +240,28 @@ def test_progress_names_every_stage_in_order_and_counts_every_step(pipeline):
         ("decode audio", 0, 1),
         ("decode audio", 1, 1),
     ]
+
+
+def test_previews_show_every_step_but_the_last_and_leave_the_clip_as_it_is(pipeline):
+    shown = []
+    request = a_request(num_steps=3)
+    clip = pipeline(request, on_preview=shown.append)
+    assert [(preview.step, preview.total) for preview in shown] == [(1, 3), (2, 3)]
+    for preview in shown:
+        assert preview.frames.dtype == np.uint8
+        assert preview.frames.shape[1:] == clip.frames.shape[1:]
+        assert preview.frame_rate == clip.frame_rate
+    same(clip, pipeline(request))
+
+
+def test_a_preview_has_all_pictures_and_sound_where_there_is_time(pipeline, monkeypatch):
+    monkeypatch.setattr(PreviewPlan, "affords_all", lambda plan: True)
+    shown = []
+    clip = pipeline(a_request(num_steps=2), on_preview=shown.append)
+    (preview,) = shown
+    assert preview.frames.shape == clip.frames.shape
+    assert preview.waveform.shape == clip.waveform.shape
+    assert preview.sample_rate == clip.sample_rate
 
 
 def test_cancelling_stops_before_the_next_step(pipeline):

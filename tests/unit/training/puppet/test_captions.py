@@ -195,7 +195,7 @@ def test_every_english_wording_tells_who_says_what():
                 voice = PAIR.puppets[speaker].voice
                 assert text[said:].startswith(f'"{word}" in a {voice} voice'), text
                 before = said
-            silent = set((0, 1)) - set(speakers)
+            silent = {0, 1} - set(speakers)
             if end < len(text) and len(silent) == 1:
                 assert f"{sides[silent.pop()]} one is silent" in text
 
