@@ -10,6 +10,7 @@ import typer
 
 from ltx2.training.puppet import stages
 from ltx2.training.puppet.lora_clips import LESSONS, write_clips
+from ltx2.training.puppet.loras import train_loras
 
 app = typer.Typer(help=stages.__doc__, no_args_is_help=True)
 
@@ -130,6 +131,15 @@ def lora_clips(
     write_clips(target, lesson, count=count)
 
 
+@app.command()
+def loras(
+    folder: Folder = DEFAULT_FOLDER, target: Target = WEIGHTS_FOLDER, threads: Threads = 2
+) -> None:
+    """Train the LoRAs on the exported checkpoint, and put them beside it."""
+    _start(threads)
+    train_loras(folder, target)
+
+
 @app.command("all")
 def run_all(
     folder: Folder = DEFAULT_FOLDER, target: Target = WEIGHTS_FOLDER, threads: Threads = 2
@@ -207,6 +217,21 @@ def measure(
             "drift": measure.as_json(windows),
         }
         json_path.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+@app.command()
+def curves(
+    target: Annotated[Path, typer.Option(help="picture to write")],
+    logs: Annotated[Path, typer.Option(help="folder of the stages' logs")] = WEIGHTS_FOLDER
+    / "training",
+) -> None:
+    """Draw the training logs, and print what each stage took as a Markdown table."""
+    from ltx2.training.puppet.curves import as_table, draw_curves, read_log
+
+    found = [path for name in stages.LOGS if (path := logs / f"{name}.jsonl").exists()]
+    read = [read_log(path) for path in found]
+    draw_curves(read, target)
+    typer.echo(as_table(read))
 
 
 @app.command()

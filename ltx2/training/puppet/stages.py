@@ -1,11 +1,10 @@
 """The recipe of the puppet checkpoint, stage by stage; every stage resumes where it stopped.
 
     render, render-pairs, video-vae, audio-vae, vocoder, latents, transformer, video-decoder,
-    distill, pairs, upsampler, export
+    distill, pairs, upsampler, export, loras
 
 `all` runs them one after the other. video-decoder may run while the transformer trains: it keeps
-the latents as they are. LoRAs are trained on the exported checkpoint by the trainer for
-everybody; `lora-clips` writes what they learn from.
+the latents as they are. LoRAs are trained on the exported checkpoint.
 A work folder holds everything: `shards/`, `large/` and `small/` pictures of the same scenes, one
 state file and log per stage, `latents/`, `pairs/`.
 """
@@ -47,6 +46,8 @@ from ltx2.training.puppet.latents import (
     encode_missing,
     encode_pairs,
 )
+from ltx2.training.puppet.lora_clips import LESSONS
+from ltx2.training.puppet.loras import log_name, train_loras
 from ltx2.training.puppet.networks import PuppetNetworks
 from ltx2.training.puppet.scenes import WORDS
 from ltx2.training.puppet.text import write_text_encoder_folder
@@ -79,6 +80,8 @@ STAGES = (
     "upsampler",
 )
 """Stages that train something, in order; each has a state file and a log of its name."""
+LOGS = (*STAGES, *(log_name(lesson) for lesson in LESSONS))
+"""Logs beside the checkpoint."""
 
 PROFILE = ModelProfile(
     width=architecture.WIDTH,
@@ -342,6 +345,7 @@ def run_all(folder: Path, target: Path) -> None:
     encode_large_pairs(folder)
     train_upsampler(folder)
     export_checkpoint(folder, target)
+    train_loras(folder, target)
 
 
 def export_checkpoint(folder: Path, target: Path) -> None:
