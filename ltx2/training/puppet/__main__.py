@@ -1,5 +1,6 @@
 """Command line of the puppet recipe: `python -m ltx2.training.puppet STAGE --folder DIR`."""
 
+import dataclasses
 import json
 import logging
 from pathlib import Path
@@ -167,6 +168,9 @@ def measure(
     ] = None,
     clips: Annotated[int, typer.Option(help="unseen scenes to generate and judge")] = 60,
     drift: Annotated[int, typer.Option(help="long clips of the first model to judge")] = 0,
+    upscaling: Annotated[
+        int, typer.Option(help="scenes for the upsampler beside the first model")
+    ] = 0,
     seed: int = 1000,
     json_path: Annotated[
         Path | None, typer.Option("--json", help="file for the same figures as JSON")
@@ -178,13 +182,15 @@ def measure(
     from ltx2.pipeline import load
     from ltx2.training.puppet import measure
     from ltx2.training.puppet.quality import Summary, summarise
+    from ltx2.training.puppet.upscaling import judge_upsampler, upsampler_beside
 
     scenes = measure.unseen_scenes(clips, seed=seed)
     long_scenes = measure.drift_scenes(drift, seed=seed)
     pipelines = {name: load(name) for name in model or ["puppet"]}
     first = next(iter(pipelines.values()))
     columns: dict[str, Summary] = {}
-    with tqdm(total=clips * (1 + len(pipelines)) + drift, unit="clip") as bar:
+    beside = upsampler_beside(next(iter(pipelines))) if upscaling else None
+    with tqdm(total=clips * (1 + len(pipelines)) + drift + upscaling, unit="clip") as bar:
         for name, pipeline in pipelines.items():
             judged = measure.judge_generated(
                 pipeline, scenes, seed=seed, on_progress=lambda _: bar.update()
@@ -194,6 +200,12 @@ def measure(
         columns["ceiling"] = summarise(judged)
         windows = measure.judge_drift(
             first, long_scenes, seed=seed, on_progress=lambda _: bar.update()
+        )
+        upscaled = beside and judge_upsampler(
+            beside,
+            first.networks.video_vae,
+            measure.unseen_scenes(upscaling, seed=seed),
+            on_progress=lambda _: bar.update(),
         )
     typer.echo(f"{clips} unseen scenes, seed {seed}\n")
     typer.echo(measure.side_by_side(columns))
@@ -208,8 +220,15 @@ def measure(
     if windows:
         typer.echo(f"{drift} clips of {measure.DRIFT_S:g} s, judged in windows\n")
         typer.echo(measure.side_by_side(windows))
+    if upscaled is not None:
+        typer.echo(
+            f"Upsampler, {upscaling} scenes: {upscaled.upsampler:.1f} dB; enlarged bicubically "
+            f"{upscaled.bicubic:.1f} dB; large pictures through the autoencoder "
+            f"{upscaled.ceiling:.1f} dB.\n"
+        )
     if json_path is not None:
         figures = {
+            "upscaling": upscaled and dataclasses.asdict(upscaled),
             "clips": clips,
             "seed": seed,
             "psnr_db": ratio,

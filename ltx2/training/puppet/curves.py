@@ -66,7 +66,9 @@ def draw_curves(logs: Sequence[StageLog], target: Path) -> Path:
         panel.tick_params(labelsize=7)
         panel.grid(alpha=0.25)
         panel.legend(fontsize=7)
-        if all(min(values) > 0 and max(values) > 5 * min(values) for values in log.figures.values()):
+        if all(
+            min(values) > 0 and max(values) > 5 * min(values) for values in log.figures.values()
+        ):
             panel.set_yscale("log")
             panel.yaxis.set_major_formatter("{x:g}")
             panel.yaxis.set_minor_formatter(NullFormatter())

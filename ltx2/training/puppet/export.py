@@ -26,6 +26,7 @@ from ltx2.training.puppet import architecture
 from ltx2.training.puppet.networks import PuppetNetworks
 
 AUTOENCODERS_FILE = "autoencoders.safetensors"
+UPSAMPLER_FILE = "upsampler.safetensors"
 LICENCE = "Apache-2.0"
 
 

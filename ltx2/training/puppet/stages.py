@@ -35,6 +35,7 @@ from ltx2.training.optimizers import build_optimizers
 from ltx2.training.puppet import architecture
 from ltx2.training.puppet.data import Shards, render_pair_shard, render_shard
 from ltx2.training.puppet.export import (
+    UPSAMPLER_FILE,
     export_autoencoders,
     export_text_encoder,
     export_transformer,
@@ -61,7 +62,7 @@ SHARDS, PAIR_SHARDS = 20, 4
 LARGE_SHARE = 0.3
 """Share of the shortest cuts that the video autoencoder sees of large pictures."""
 VIDEO_VAE_STEPS = 9_000
-VIDEO_DECODER_STEPS = 3_000
+VIDEO_DECODER_STEPS = 2_400
 AUDIO_VAE_STEPS = 2_500
 VOCODER_STEPS = 7_000
 TRANSFORMER_STEPS = 2_800
@@ -367,7 +368,7 @@ def export_checkpoint(folder: Path, target: Path) -> None:
         path = target / "distilled.safetensors"
         export_transformer(path, networks, DISTILLED_PROFILE, recipe=recipe)
     if (folder / "upsampler.pt").exists():
-        export_upsampler(target / "upsampler.safetensors", load_upsampler(folder), recipe=recipe)
+        export_upsampler(target / UPSAMPLER_FILE, load_upsampler(folder), recipe=recipe)
     (target / "training").mkdir(exist_ok=True)
     for log in logs:
         shutil.copy(log, target / "training" / log.name)
