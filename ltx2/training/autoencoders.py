@@ -26,6 +26,9 @@ MEL_WEIGHT = 2.0
 """Of what words and materials are told apart by, beside finer spectra that no phase-blind network
 can match."""
 SIDE_WEIGHT = 0.5
+LEAST_MAGNITUDE, LEAST_LOG_MEL = 0.05, -7.0
+"""What is softer does not matter to the vocoder. The gaps between the tones of a bell are as good
+as empty and most of its spectrum: to a loss that minds how empty, silence beats the bell."""
 STFT_SIZES = (128, 512, 1024)
 
 
@@ -169,7 +172,8 @@ def spectral_loss(actual: Tensor, expected: Tensor) -> Tensor:
         # Of each waveform for itself: a loud one would otherwise outweigh what rings softly.
         error, size = (torch.linalg.vector_norm(x, dim=(1, 2)) for x in (a - e, e))
         convergence = (error / size.clamp_min(SILENT_NORM)).mean()
-        losses.append(convergence + (a.log() - e.log()).abs().mean())
+        logarithmic = (a + LEAST_MAGNITUDE).log() - (e + LEAST_MAGNITUDE).log()
+        losses.append(convergence + logarithmic.abs().mean())
     return torch.stack(losses).mean()
 
 
@@ -192,13 +196,19 @@ def vocoder_step(
             made = vocoder(mel[:, :, :-1])
         made = made.float()
         made_mel = mel_front_end(made, rate)
-        mel_error = (made_mel - mel).abs().mean()
-        side_error = ((made_mel - mel)[:, 0] - (made_mel - mel)[:, 1]).abs().mean()
+        difference = _audible(made_mel) - _audible(mel)
+        mel_error = difference.abs().mean()
+        side_error = (difference[:, 0] - difference[:, 1]).abs().mean()
         loss = spectral_loss(made, waveform) + MEL_WEIGHT * mel_error + SIDE_WEIGHT * side_error
         figures = {"mel_l1": float(mel_error.detach()), "side_l1": float(side_error.detach())}
         return loss, figures
 
     return step
+
+
+def _audible(mel: Tensor) -> Tensor:
+    """Log-mels above a soft floor."""
+    return torch.logaddexp(mel, mel.new_tensor(LEAST_LOG_MEL))
 
 
 @torch.no_grad()
