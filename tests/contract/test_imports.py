@@ -12,7 +12,7 @@ from tests.conftest import ROOT
 FLOORS = (
     {"errors"},
     {"settings", "geometry", "progress", "preview", "files"},
-    {"request", "clip", "media", "model"},
+    {"request", "clip", "media", "model", "prompting"},
     {"diffusion", "checkpoint"},
     {"runtime"},
     {"pipeline"},
@@ -109,8 +109,11 @@ def test_gradio_stays_in_the_user_interface():
     assert all(m == "app" or ".ui" in m for m in importers_of("gradio"))
 
 
-def test_transformers_is_imported_by_the_text_encoder_alone():
-    assert importers_of("transformers") == {"ltx2.model.text.encoder"}
+def test_transformers_is_imported_by_the_text_encoder_and_the_enhancer_alone():
+    assert importers_of("transformers") == {
+        "ltx2.model.text.encoder",
+        "ltx2.prompting.local_enhancer",
+    }
 
 
 def test_av_is_imported_by_the_media_package_alone():
@@ -137,6 +140,7 @@ def test_networks_know_neither_files_nor_requests():
         "import ltx2; ltx2.Request(prompt='x'); ltx2.Guidance; ltx2.CheckpointError",
         "import app",
         "import ltx2.checkpoint.catalog, ltx2.checkpoint.layouts",
+        "import ltx2.prompting.dialogue, ltx2.prompting.hints, ltx2.prompting.local_enhancer",
     ],
 )
 def test_no_pytorch_is_loaded_before_a_clip_is_made(statement):

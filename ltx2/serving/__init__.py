@@ -1,0 +1,1 @@
+"""Jobs that outlive the browser tab that asked for them."""

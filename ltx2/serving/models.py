@@ -1,0 +1,242 @@
+"""The models that visitors can choose from, one of them loaded at a time."""
+
+import math
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import ltx2
+from ltx2.checkpoint.catalog import (
+    LORA_FOLDER,
+    embedded_models,
+    find_model,
+    loras_of,
+)
+from ltx2.clip import Clip
+from ltx2.errors import GenerationCancelled, RequestError
+from ltx2.preview import OnPreview
+from ltx2.progress import OnProgress, Progress, ShouldCancel
+from ltx2.request import ModelProfile, Request
+from ltx2.serving.anatomy import Anatomy, anatomy_of
+from ltx2.serving.jobs import Choice, ChosenLora
+from ltx2.settings import Settings
+
+
+class ClipMaker(Protocol):
+    """A loaded model: `ltx2.Pipeline`, or a stand-in."""
+
+    def __call__(
+        self,
+        request: Request,
+        *,
+        on_progress: OnProgress,
+        should_cancel: ShouldCancel,
+        on_preview: OnPreview | None,
+    ) -> Clip:
+        """The clip that was asked for."""
+        ...
+
+
+Loras = Sequence[tuple[Path, float]]
+"""LoRA files with their strengths."""
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A model that visitors can choose.
+
+    Attributes:
+        name: as visitors see it.
+        profile: its usual settings and limits.
+        load: builds the model with LoRAs in it.
+        licence: of the weights; None if unknown.
+        loras: files that fit the model, by the names that visitors see.
+        anatomy: sizes of its networks, which tell its memory; None if unknown.
+    """
+
+    name: str
+    profile: ModelProfile
+    load: Callable[[Loras], ClipMaker]
+    licence: str | None = None
+    loras: Mapping[str, Path] = field(default_factory=dict)
+    anatomy: Anatomy | None = None
+
+
+class Stop:
+    """A wish to end one job; whoever waits for something can wait for it as well."""
+
+    def __init__(self) -> None:
+        self._wish: Future[None] = Future()
+        self._lock = threading.Lock()
+
+    def __call__(self) -> bool:
+        """Whether the wish was expressed."""
+        return self._wish.done()
+
+    def express(self) -> None:
+        """Ends the job at its next step; saying it again changes nothing."""
+        with self._lock:
+            if not self._wish.done():
+                self._wish.set_result(None)
+
+    def or_done(self, other: Future[Any]) -> bool:
+        """True once `other` is done, False if the wish to stop came first."""
+        either: list[Future[Any]] = [self._wish, other]
+        wait(either, return_when=FIRST_COMPLETED)
+        return not self._wish.done()
+
+
+class Models:
+    """Offers on one device, and the one among them that is loaded.
+
+    Loading imports PyTorch, which takes seconds; until then only the profiles are needed.
+
+    Args:
+        offers: models to choose from, the usual one first; of one name each.
+        device: name of the device that they are loaded on, for the times that jobs take.
+    """
+
+    def __init__(self, offers: Sequence[Offer], *, device: str = "auto") -> None:
+        self.offers = tuple(offers)
+        self.device = device
+        self._loader = ThreadPoolExecutor(1, thread_name_prefix=f"load {device}")
+        self._loaded: tuple[Choice, Future[ClipMaker]] | None = None
+
+    def offer(self, name: str | None) -> Offer:
+        """The offer of a name, or the usual one.
+
+        Raises:
+            RequestError: there is none of that name.
+        """
+        for offer in self.offers:
+            if name in (None, offer.name):
+                return offer
+        names = ", ".join(offer.name for offer in self.offers)
+        raise RequestError(f"There is no model {name!r} here.", next_step=f"Choose one of {names}.")
+
+    def named(self, choice: Choice) -> Choice:
+        """The same choice with its model's name, without LoRAs that change nothing.
+
+        Raises:
+            RequestError: it names what is not offered, a LoRA twice, or a strength that is not
+                a number.
+        """
+        offer = self.offer(choice.model)
+        seen = set()
+        for lora in choice.loras:
+            _check_lora(offer, lora)
+            if lora.name in seen:
+                raise RequestError(
+                    f"The LoRA {lora.name!r} is chosen twice.", next_step="Keep one of them."
+                )
+            seen.add(lora.name)
+        return Choice(offer.name, tuple(lora for lora in choice.loras if lora.strength != 0.0))
+
+    @property
+    def loaded(self) -> Choice | None:
+        """What the next clip can be made with at once; None if anything has to be loaded."""
+        current = self._loaded
+        if current is None or not current[1].done() or _has_failed(current[1]):
+            return None
+        return current[0]
+
+    def take(self, choice: Choice, stop: Stop, on_progress: OnProgress) -> ClipMaker:
+        """The model of a choice, loaded in place of the one before; for one thread.
+
+        Args:
+            choice: as `named` returns it.
+            stop: who stops does not wait for loading, which goes on for whoever comes next.
+            on_progress: told about loading, if there is any.
+
+        Raises:
+            GenerationCancelled: the wish to stop was expressed.
+            LTX2Error: the model cannot be loaded.
+        """
+        if stop():
+            raise GenerationCancelled
+        current = self._loaded
+        is_new = current is None or current[0] != choice or _has_failed(current[1])
+        if is_new:
+            offer = self.offer(choice.model)
+            files = [(offer.loras[lora.name], lora.strength) for lora in choice.loras]
+            self._loaded = current = None  # gives its memory back before the next one takes any
+            self._loaded = current = choice, self._loader.submit(offer.load, files)
+        assert current is not None
+        loading = current[1]
+        if loading.done() and not is_new:
+            return loading.result()
+        on_progress(Progress("load", 0, 1))
+        if not stop.or_done(loading):
+            raise GenerationCancelled
+        maker = loading.result()
+        on_progress(Progress("load", 1, 1))
+        return maker
+
+    def close(self) -> None:
+        """Gives the loaded model's memory back; loading that has begun ends on its own."""
+        self._loaded = None
+        self._loader.shutdown(wait=False, cancel_futures=True)
+
+
+def open_offers(settings: Settings) -> tuple[Offer, ...]:
+    """The offers of the chosen model, of which only headers are read for now.
+
+    Where it is one of those that this project carries, the others are offered too, and the one
+    with the fewest steps is the usual one unless another was chosen.
+
+    Raises:
+        CheckpointError: there is no such model, or its header is damaged.
+    """
+    names = embedded_models()
+    if settings.model not in names:
+        return (_offer(settings.model, settings),)
+    is_default = settings.model == Settings.model
+
+    def rank(offer: Offer) -> tuple[bool, int]:
+        return not is_default and offer.name != settings.model, offer.profile.num_steps
+
+    return tuple(sorted((_offer(name, settings) for name in names), key=rank))
+
+
+def _offer(model: str, settings: Settings) -> Offer:
+    found = find_model(model, text_encoder=settings.text_encoder)
+
+    def load(loras: Loras) -> ClipMaker:
+        return ltx2.load(
+            model,
+            text_encoder=settings.text_encoder,
+            device=settings.device,
+            dtype=settings.dtype,
+            loras=loras,
+        )
+
+    return Offer(
+        found.name,
+        found.profile,
+        load,
+        found.licence,
+        loras_of(found),
+        anatomy_of(found, dtype=settings.dtype),
+    )
+
+
+def _check_lora(offer: Offer, lora: ChosenLora) -> None:
+    if lora.name not in offer.loras:
+        raise RequestError(
+            f"The model {offer.name} has no LoRA {lora.name!r}.",
+            next_step=f"Choose one of {', '.join(offer.loras)}."
+            if offer.loras
+            else f"Leave it out, or put its file into the folder {LORA_FOLDER} beside the model.",
+        )
+    if not math.isfinite(lora.strength):
+        raise RequestError(
+            f"The LoRA {lora.name} has the strength {lora.strength}.",
+            next_step="Give a number; 1 is as it was trained.",
+        )
+
+
+def _has_failed(loading: Future[ClipMaker]) -> bool:
+    return loading.done() and loading.exception() is not None
