@@ -23,6 +23,7 @@ class Settings:
         device: "auto", or a device as PyTorch writes it ("cuda:1").
         dtype: "auto", or what to compute with, one of `DTYPES`.
         open_browser: show the page on this machine's screen once it is up.
+        data: folder of the clips made and of what is known about them.
     """
 
     model: str = "puppet"
@@ -30,6 +31,7 @@ class Settings:
     device: str = "auto"
     dtype: str = "auto"
     open_browser: bool = False
+    data: Path = Path("outputs")
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:
@@ -50,6 +52,7 @@ class Settings:
             device=given.get("device", cls.device),
             dtype=_choice("LTX2_DTYPE", given.get("dtype", cls.dtype), DTYPES),
             open_browser=_choice("LTX2_OPEN_BROWSER", given.get("open_browser", "0"), "01") == "1",
+            data=Path(given.get("data", cls.data)),
         )
 
 

@@ -89,6 +89,20 @@ def read_recipe(path: str | Path) -> Recipe | None:
         return parse_recipe(container.metadata.get("comment", ""))
 
 
+def read_first_picture(path: str | Path) -> np.ndarray:
+    """The first picture of a video, uint8 [H, W, 3].
+
+    Raises:
+        MediaError: the file is missing, damaged or too large, or has no picture.
+    """
+    with _opened(Path(path)) as container:
+        video, _ = _tracks(container)
+        for frame in container.decode(video):
+            _check_picture_size(frame.width, frame.height)
+            return frame.to_ndarray(format="rgb24")
+    raise _damaged("it holds no picture that can be decoded")
+
+
 class _Pictures:
     """Decoded pictures at a constant rate."""
 

@@ -1,343 +1,279 @@
-"""The Generate view: a prompt becomes a clip."""
+"""The Generate view: a prompt becomes a job, and the job becomes a clip in front of you."""
 
-import json
-import math
-import re
 import secrets
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
+from html import escape
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import gradio as gr
 
-from ltx2.errors import GenerationCancelled
+from ltx2.errors import LTX2Error, RequestError
 from ltx2.media.decode import read_recipe
-from ltx2.progress import Progress
-from ltx2.request import ModelProfile, Recipe, Request
+from ltx2.request import Recipe, Request
+from ltx2.serving.jobs import Cancelled, Choice, Done, End, Failed, Job, Running
+from ltx2.serving.preflight import TooLarge
+from ltx2.serving.worker import JobQueue
 from ltx2.ui.api import GENERATE_VIDEO
 from ltx2.ui.errors import errors_on_page
-from ltx2.ui.studio import Choice, Offer, Studio
-
-STAGES = {
-    "load": ("Loading the model", 0.0, 0.05),
-    "encode prompt": ("Reading the prompt", 0.05, 0.1),
-    "denoise": ("Making picture and sound", 0.1, 0.85),
-    "decode video": ("Rendering the frames", 0.85, 0.95),
-    "decode audio": ("Rendering the sound", 0.95, 1.0),
-}
-"""What each stage is called on the page, and which part of the progress bar it fills."""
-
-MAX_EXAMPLES = 4
-"""Example prompts on the first screen."""
-
-NO_LORA = "None"
-"""First entry of the list of LoRAs."""
-
-MAX_LORA_STRENGTH = 2.0
-"""Right end of the slider; 1 is as the LoRA was trained."""
-
-MAX_CFG_SCALE = 12.0
-"""Right end of the guidance sliders; the released model's usual values are 3 to 7."""
-
-RANDOM_SEEDS = 1_000_000
-"""New seeds are drawn below this: six digits can be read out, and fit on a phone."""
-
-CLOSED = cast(bool, 0)
-"""A closed accordion whose fields exist from the start. With `False` Gradio's page makes them when
-it is opened, and puts their first values in again a frame later, over what was typed meanwhile."""
-
-SHOW_CLIP_JS = (
-    "() => { document.getElementById('clip').scrollIntoView({block: 'nearest'}); return [] }"
+from ltx2.ui.form import (
+    MAX_COPIES,
+    RANDOM_SEEDS,
+    Asked,
+    Form,
+    build_form,
+    describe_fields,
+    describe_recipe,
+    not_restored,
+    possible_shapes,
 )
-"""On a phone the clip lies below the form; where it is in sight already, nothing moves."""
+from ltx2.ui.result import (
+    Result,
+    build_result,
+    lend,
+    render_failure,
+    render_preflight,
+    render_recipe,
+    render_sketch,
+    render_status,
+    render_summary,
+)
+from ltx2.ui.visitors import checked, recognise
+
+POLL_S = 1.0
+"""Seconds between looks at a job: often enough to see most steps of a small model,
+and seldom enough that 50 pages take less than a quarter of a processor core."""
+
+ATTACH_S = 0.3
+"""How often a program's caller is told how far its clip is."""
+
+LINK_JS = """
+(job) => {
+    const link = new URL(window.location.href);
+    if (job) { link.searchParams.set("job", job); } else { link.searchParams.delete("job"); }
+    window.history.replaceState(null, "", link);
+    document.getElementById("clip")?.scrollIntoView({block: "nearest"});
+    return [];
+}
+"""
+"""The address shows the job, so that a reload or another browser finds it again. On a phone the
+clip lies below the form; where it is in sight already, nothing moves."""
+
+OPENED_JS = """
+() => {
+    if (new URL(window.location.href).searchParams.has("job")) {
+        document.getElementById("clip")?.scrollIntoView({block: "nearest"});
+    }
+    return [];
+}
+"""
+"""Who follows a link sees its clip."""
+
+STOP, STOPPING = "Stop", "Stopping…"
+
+GENERATE = "generate"
+"""Id of the view's tab."""
+
+QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+"""Events that answer at once and are nobody else's business."""
 
 Update = dict[str, Any]
-"""Gradio's note that a component stays as it is."""
+"""Gradio's note of what changes in a component."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What the page knows of the job that it shows, so that only what is new is sent.
+
+    Attributes:
+        job: its id; empty for none.
+        status: where it stood.
+        step: of the last preview; 0 before there is one.
+        stop: label of the button to stop it; empty for none.
+    """
+
+    job: str = ""
+    status: str = ""
+    step: int = 0
+    stop: str = ""
+
+
+NOTHING = Shown()
 
 
 @dataclass(frozen=True)
 class GenerateView:
-    """Components of the Generate view that events read and write."""
+    """Components of the view that events read and write.
 
-    model: gr.Radio
-    prompt: gr.Textbox
-    examples: list[gr.Button]
-    duration: gr.Slider
-    seed: gr.Number
-    randomize_seed: gr.Checkbox
-    height: gr.Slider
-    width: gr.Slider
-    negative_prompt: gr.Textbox
-    num_steps: gr.Slider
-    video_cfg_scale: gr.Slider
-    audio_cfg_scale: gr.Slider
-    lora: gr.Dropdown
-    lora_strength: gr.Slider
+    Attributes:
+        job: id of the job to show next.
+        shown: what is shown.
+        turn: when the page last had to change as a whole.
+    """
+
+    form: Form
     generate: gr.Button
     stop: gr.Button
-    video: gr.Video
-    details: gr.Column
-    summary: gr.Markdown
-    recipe: gr.Code
+    fit: gr.HTML
+    clip_file: gr.File
+    result: Result
+    job: gr.Textbox
+    shown: gr.State
+    turn: gr.Textbox
+    timer: gr.Timer
+
+    @property
+    def showing(self) -> list[Any]:
+        """What changes with the job that is shown."""
+        result = self.result
+        return [
+            result.status,
+            result.preview,
+            result.video,
+            result.details,
+            result.summary,
+            result.recipe,
+            self.stop,
+            self.timer,
+            self.shown,
+        ]
 
 
-def build_generate(studio: Studio) -> GenerateView:
+def build_generate(queue: JobQueue) -> GenerateView:
     """Layout of the view: what is asked on the left, the clip on the right, stacked on a phone."""
-    offer = studio.offer(None)
-    fields = describe_fields(offer)
     with gr.Row():
         with gr.Column(scale=5, min_width=320):
-            prompt = gr.Textbox(
-                **fields["prompt"],
-                label="Prompt",
-                placeholder="What is seen, and what is heard",
-                lines=4,
-                max_lines=12,
-                elem_id="prompt",
-            )
-            examples = _build_examples(offer.profile)
-            model = gr.Radio(
-                [offer.name for offer in studio.offers],
-                value=offer.name,
-                label="Model",
-                visible=len(studio.offers) > 1,
-                elem_id="model",
-            )
-            duration = gr.Slider(
-                **fields["duration"], step=0.1, label="Duration in seconds", buttons=[]
-            )
-            seed, randomize_seed = _build_seed()
-            generate = gr.Button("Generate", variant="primary", elem_id="generate")
-            stop = gr.Button("Stop", variant="secondary", visible=False, elem_id="stop")
-            with gr.Accordion("More", open=CLOSED):
-                negative_prompt = gr.Textbox(
-                    **fields["negative_prompt"],
-                    label="Negative prompt",
-                    info="What to stay away from",
+            form = build_form(queue.models[0])
+            with gr.Row():
+                generate = gr.Button("Generate", variant="primary", elem_id="generate", scale=3)
+                stop = gr.Button(STOP, visible=False, elem_id="stop", scale=1, min_width=90)
+            fit = gr.HTML("", elem_id="fit")
+            with gr.Accordion("Make a clip again", open=False):
+                clip_file = gr.File(
+                    label="Drop a clip of ours: its settings come back",
+                    file_types=[".mp4"],
+                    height=110,
+                    elem_id="clip-file",
                 )
-                num_steps = gr.Slider(**fields["num_steps"], step=1, label="Steps", buttons=[])
-                video_cfg_scale, audio_cfg_scale = _build_pair(
-                    ("Guidance, picture", {**fields["video_cfg_scale"], "step": 0.1}),
-                    ("Guidance, sound", {**fields["audio_cfg_scale"], "step": 0.1}),
-                )
-                height, width = _build_pair(
-                    ("Height in pixels", fields["height"]), ("Width in pixels", fields["width"])
-                )
-                with gr.Row():
-                    lora = gr.Dropdown(**fields["lora"], label="LoRA", min_width=160)
-                    lora_strength = gr.Slider(
-                        **fields["lora_strength"],
-                        minimum=0.0,
-                        maximum=MAX_LORA_STRENGTH,
-                        step=0.05,
-                        label="LoRA strength",
-                        min_width=160,
-                        buttons=[],
-                    )
         with gr.Column(scale=6, min_width=320):
-            video, details, summary, recipe = _build_result()
+            result = build_result()
     return GenerateView(
-        model=model,
-        prompt=prompt,
-        examples=examples,
-        duration=duration,
-        seed=seed,
-        randomize_seed=randomize_seed,
-        height=height,
-        width=width,
-        negative_prompt=negative_prompt,
-        num_steps=num_steps,
-        video_cfg_scale=video_cfg_scale,
-        audio_cfg_scale=audio_cfg_scale,
-        lora=lora,
-        lora_strength=lora_strength,
+        form=form,
         generate=generate,
         stop=stop,
-        video=video,
-        details=details,
-        summary=summary,
-        recipe=recipe,
+        fit=fit,
+        clip_file=clip_file,
+        result=result,
+        job=gr.Textbox(visible=False),
+        shown=gr.State(NOTHING),
+        # In the page, though not in sight: of a state that is polled Gradio tells no change.
+        turn=gr.Textbox(visible="hidden"),
+        timer=gr.Timer(POLL_S, active=False),
     )
 
 
-def describe_fields(offer: Offer) -> dict[str, dict[str, Any]]:
-    """Values and limits of the fields that follow the model, by their names in the view."""
-    profile = offer.profile
-    fixed = profile.sigmas is not None
-    return {
-        "prompt": {"info": render_hint(profile)},
-        "duration": _describe_duration(profile),
-        "negative_prompt": {"value": profile.negative_prompt},
-        "num_steps": {
-            "minimum": 1,
-            "maximum": max(60, profile.num_steps),
-            "value": profile.num_steps,
-            "info": "Fixed by this model" if fixed else "More take longer and add detail",
-            "interactive": not fixed,
-        },
-        "video_cfg_scale": _describe_guidance(profile.video_guidance.cfg_scale),
-        "audio_cfg_scale": _describe_guidance(profile.audio_guidance.cfg_scale),
-        "height": _describe_size(profile, profile.height),
-        "width": _describe_size(profile, profile.width),
-        "lora": {
-            "choices": [NO_LORA, *offer.loras],
-            "value": NO_LORA,
-            "visible": bool(offer.loras),
-        },
-        "lora_strength": {"value": 1.0, "visible": bool(offer.loras)},
-    }
-
-
-def _describe_duration(profile: ModelProfile) -> dict[str, Any]:
-    # Tenths of a second: finer than the steps of whole latent frames that a length snaps to.
-    shortest_s = math.ceil(10 * (profile.temporal_multiple + 1) / profile.frame_rate) / 10
-    longest_s = max(shortest_s, math.floor(10 * profile.max_duration_s) / 10)
-    return {
-        "minimum": shortest_s,
-        "maximum": longest_s,
-        "value": min(max(shortest_s, round(profile.duration_s, 1)), longest_s),
-        "info": f"Practised up to {profile.trained_duration_s:.3g} s",
-    }
-
-
-def _describe_guidance(usual: float) -> dict[str, Any]:
-    return {"minimum": 1.0, "maximum": max(MAX_CFG_SCALE, usual), "value": usual}
-
-
-def _describe_size(profile: ModelProfile, usual: int) -> dict[str, Any]:
-    multiple = profile.spatial_multiple
-    smallest = math.ceil(profile.min_size / multiple) * multiple
-    largest = profile.max_size // multiple * multiple
-    return {
-        "minimum": smallest,
-        # Gradio wants a range even where there is one size; the slider is fixed then.
-        "maximum": max(largest, smallest + multiple),
-        "value": usual,
-        "step": multiple,
-        "interactive": smallest < largest,
-    }
-
-
-def _build_examples(profile: ModelProfile) -> list[gr.Button]:
-    # Buttons, because `gr.Examples` cuts each text after 60 characters.
-    with gr.Column(elem_id="examples", visible=bool(profile.example_prompts)):
-        gr.Markdown("Try one of these:")
-        return [gr.Button(text, size="sm") for text in profile.example_prompts[:MAX_EXAMPLES]]
-
-
-def _build_seed() -> tuple[gr.Number, gr.Checkbox]:
-    with gr.Row(equal_height=True, elem_id="seed-row"):
-        seed = gr.Number(value=1, precision=0, minimum=0, label="Seed", min_width=140)
-        randomize_seed = gr.Checkbox(value=True, label="New seed each time", min_width=140)
-    return seed, randomize_seed
-
-
-def _build_pair(*described: tuple[str, dict[str, Any]]) -> tuple[gr.Slider, gr.Slider]:
-    """Two sliders beside each other, from their labels and what describes them."""
-    with gr.Row():
-        left, right = (
-            gr.Slider(**field, label=label, min_width=160, buttons=[]) for label, field in described
-        )
-    return left, right
-
-
-def _build_result() -> tuple[gr.Video, gr.Column, gr.Markdown, gr.Code]:
-    video = gr.Video(
-        label="Clip",
-        show_label=False,
-        interactive=False,
-        autoplay=True,
-        buttons=["download"],
-        elem_id="clip",
-    )
-    with gr.Column(visible=False) as details:
-        summary = gr.Markdown(elem_id="summary")
-        with gr.Accordion("Recipe, also inside the file", open=False, elem_id="recipe"):
-            recipe = gr.Code(
-                language="json",
-                interactive=False,
-                show_label=False,
-                show_line_numbers=False,
-                wrap_lines=True,
-                max_lines=30,
-                buttons=["copy", "download"],
-            )
-    return video, details, summary, recipe
-
-
-def bind_generate(view: GenerateView, studio: Studio, page: gr.Blocks) -> None:
-    """Events of the view: start, make, show what the file says, be ready again."""
-    handlers = GenerateHandlers(studio, Path(view.video.GRADIO_CACHE))
-    for button in view.examples:
+def bind_generate(
+    view: GenerateView, queue: JobQueue, owner: gr.BrowserState, page: gr.Blocks
+) -> None:
+    """Events of the view."""
+    form, result = view.form, view.result
+    handlers = GenerateHandlers(queue, Path(result.video.GRADIO_CACHE))
+    showing = view.showing
+    for button in form.examples:
         # The label is the prompt; it is copied in the browser.
-        button.click(None, button, view.prompt, js="(text) => text", api_visibility="private")
-    view.model.input(
-        handlers.on_model,
-        view.model,
-        [getattr(view, name) for name in describe_fields(studio.offer(None))],
-        queue=False,
-        show_progress="hidden",
-        api_visibility="private",
-    )
-    started = gr.on(
-        [view.generate.click, view.prompt.submit],
-        handlers.on_start,
-        None,
-        [view.generate, view.stop],
-        queue=False,
-        show_progress="hidden",
-        api_visibility="private",
-        js=SHOW_CLIP_JS,
-    )
-    made = started.then(
-        handlers.on_generate,
-        [
-            view.prompt,
-            view.duration,
-            view.seed,
-            view.randomize_seed,
-            view.height,
-            view.width,
-            view.negative_prompt,
-            view.num_steps,
-            view.video_cfg_scale,
-            view.audio_cfg_scale,
-            view.model,
-            view.lora,
-            view.lora_strength,
-        ],
-        [view.video, view.seed],
-        show_progress_on=view.video,
-        api_name=GENERATE_VIDEO,
-        concurrency_id="model",
-        concurrency_limit=1,
-    )
-    made.success(
-        handlers.on_made,
-        view.video,
-        [view.details, view.summary, view.recipe],
-        show_progress="hidden",
-        api_visibility="private",
-    )
-    # Gradio's page runs what `then` binds after a success only, whatever its documentation says.
-    for ended in (made.success, made.failure):
-        ended(
-            handlers.on_finish,
-            None,
-            [view.generate, view.stop],
-            queue=False,
-            show_progress="hidden",
-            api_visibility="private",
+        button.click(None, button, form.prompt, js="(text) => text", api_visibility="private")
+    _bind_fields(view, handlers)
+    for pressed in (view.generate.click, form.prompt.submit):
+        asked = pressed(
+            handlers.on_submit,
+            [owner, form.copies, *form.inputs],
+            [owner, view.job, form.seed],
+            **QUIET,
         )
-    view.stop.click(
-        handlers.on_stop,
-        None,
-        view.stop,
-        queue=False,
-        show_progress="hidden",
-        api_visibility="private",
+        shown = asked.success(handlers.on_show, [owner, view.job], showing, **QUIET)
+        shown.success(None, view.job, None, js=LINK_JS, api_visibility="private")
+    asked = result.again.click(handlers.on_again, [owner, view.shown], view.job, **QUIET)
+    shown = asked.success(handlers.on_show, [owner, view.job], showing, **QUIET)
+    shown.success(None, view.job, None, js=LINK_JS, api_visibility="private")
+    view.timer.tick(
+        handlers.on_poll,
+        [owner, view.shown],
+        [result.status, result.preview, view.shown, view.turn],
+        **QUIET,
     )
-    page.unload(handlers.on_leave)
+    view.turn.change(handlers.on_turn, [owner, view.shown], showing, **QUIET)
+    view.stop.click(handlers.on_stop, [owner, view.shown], view.stop, **QUIET)
+    loaded = page.load(handlers.on_load, owner, showing, **QUIET)
+    loaded.success(None, None, None, js=OPENED_JS, api_visibility="private")
+    gr.Button(visible=False).click(
+        handlers.generate_video,
+        form.inputs,
+        [gr.Video(visible=False), gr.Number(visible=False)],
+        api_name=GENERATE_VIDEO,
+        concurrency_limit=None,
+    )
+
+
+def bind_open(
+    button: gr.Button,
+    job: gr.State,
+    view: GenerateView,
+    queue: JobQueue,
+    owner: gr.BrowserState,
+    tabs: gr.Tabs,
+) -> None:
+    """A button elsewhere that shows a job here."""
+    handlers = GenerateHandlers(queue, Path(view.result.video.GRADIO_CACHE))
+    opened = button.click(
+        lambda job_id: (job_id, gr.Tabs(selected=GENERATE)), job, [view.job, tabs], **QUIET
+    )
+    shown = opened.success(handlers.on_show, [owner, view.job], view.showing, **QUIET)
+    shown.success(None, view.job, None, js=LINK_JS, api_visibility="private")
+
+
+def _bind_fields(view: GenerateView, handlers: "GenerateHandlers") -> None:
+    """What changes in the form when something else in it, or a clip, says so."""
+    form, result = view.form, view.result
+    described = list(describe_fields(handlers.queue.models[0].offer(None)))
+    form.model.input(
+        handlers.on_model, form.model, [getattr(form, name) for name in described], **QUIET
+    )
+    form.shape.input(
+        handlers.on_shape, [form.shape, form.model], [form.height, form.width], **QUIET
+    )
+    gr.on(
+        [
+            field.change
+            for field in (form.duration, form.model, form.height, form.width, form.num_steps)
+        ],
+        handlers.on_change,
+        form.inputs,
+        view.fit,
+        **QUIET,
+    )
+    restored = [getattr(form, name) for name in RESTORED]
+    view.clip_file.upload(handlers.on_clip, view.clip_file, restored, **QUIET)
+    result.use_settings.click(handlers.on_use, [result.recipe], restored, **QUIET)
+
+
+RESTORED = (
+    "prompt",
+    "duration",
+    "shape",
+    "model",
+    "seed",
+    "randomize_seed",
+    "negative_prompt",
+    "num_steps",
+    "video_cfg_scale",
+    "audio_cfg_scale",
+    "height",
+    "width",
+    "lora",
+    "lora_strength",
+)
+"""Fields that a recipe fills."""
 
 
 @dataclass(frozen=True)
@@ -345,134 +281,252 @@ class GenerateHandlers:
     """What happens when a visitor does something; values in, values out.
 
     Attributes:
-        studio: makes the clips.
-        folder: Gradio's cache, where files may be served from and are deleted on a schedule.
+        queue: makes the clips.
+        folder: Gradio's cache, where files may be served from.
     """
 
-    studio: Studio
+    queue: JobQueue
     folder: Path
 
     def on_model(self, model: str) -> list[Update]:
         """The fields that follow the model start anew from its usual settings."""
         with errors_on_page():
-            return [
-                gr.update(**field) for field in describe_fields(self.studio.offer(model)).values()
+            offer = self.queue.models[0].offer(model)
+            return [gr.update(**field) for field in describe_fields(offer).values()]
+
+    def on_shape(self, shape: str, model: str | None) -> tuple[int, int]:
+        """Height and width of a shape."""
+        with errors_on_page():
+            width, height = possible_shapes(self.queue.models[0].offer(model).profile)[shape]
+            return height, width
+
+    def on_change(self, *values: Any) -> str:
+        """Whether the clip fits, and how long it takes; nothing while there is no clip to ask."""
+        try:
+            asked = Asked(*values)
+            profile = self.queue.models[0].offer(asked.model).profile
+            request = replace(asked, prompt=asked.prompt or "?").to_request(profile, seed=0)
+            found = self.queue.preflight(request, asked.to_choice())
+        except (LTX2Error, TypeError):
+            return ""  # said when it is asked for
+        return render_preflight(found)
+
+    def on_submit(self, owner: str, copies: int, *values: Any) -> tuple[str, str, int]:
+        """The visitor, and the first job's id and seed; the others follow it in the queue."""
+        with errors_on_page():
+            owner = recognise(owner)  # who is quicker than the page has no number yet
+            asked = Asked(*values)
+            seed, choice = asked.first_seed(), asked.to_choice()
+            profile = self.queue.models[0].offer(choice.model).profile
+            requests = [
+                asked.to_request(profile, seed=seed + number)
+                for number in range(max(1, min(int(copies), MAX_COPIES)))
             ]
+            jobs = [self._submit(owner, request, choice) for request in requests]
+            return owner, jobs[0].id, seed
 
-    def on_start(self, request: gr.Request) -> tuple[gr.Button, gr.Button]:
-        """Generate gives way to Stop."""
-        self.studio.expect(_session(request) or "")
-        return gr.Button(visible=False), gr.Button("Stop", visible=True, interactive=True)
+    def on_again(self, owner: str, shown: Shown) -> str:
+        """The same clip with another seed."""
+        with errors_on_page():
+            job = self.queue.store.open_link(shown.job)
+            request = job.request.model_copy(update={"seed": secrets.randbelow(RANDOM_SEEDS)})
+            return self._submit(checked(owner), request, job.choice).id
 
-    def on_generate(  # noqa: PLR0913 - the parameters are the public endpoint's
+    def on_show(self, owner: str, job_id: str) -> tuple[Any, ...]:
+        """A job takes the place of what was shown."""
+        return self._show(owner, job_id)
+
+    def on_turn(self, owner: str, shown: Shown) -> tuple[Any, ...]:
+        """All that changes when a job ends, or has its first preview."""
+        return self._show(owner, shown.job)
+
+    def on_poll(self, owner: str, shown: Shown) -> tuple[Any, ...]:
+        """Status, preview, what is shown then, and the time if more than these has to change.
+
+        Many pages ask often, and Gradio builds every output anew, also one that stays as it is.
+        """
+        try:
+            job = self.queue.now(self.queue.store.open_link(shown.job))
+        except LTX2Error:
+            return (*_keep(3), str(time.monotonic()))
+        now = self._seen(job, owner)
+        has_turned = (now.stop, now.step > 0) != (shown.stop, shown.step > 0)
+        if isinstance(job.state, End) or has_turned:
+            return (*_keep(3), str(time.monotonic()))
+        status = gr.skip() if now.status == shown.status else now.status
+        preview = gr.skip() if now.step == shown.step else self._preview(job)
+        return (status, preview, now, gr.skip())
+
+    def on_load(self, owner: str, request: gr.Request) -> tuple[Any, ...]:
+        """The job that the address names, as it is now."""
+        job_id = request.query_params.get("job", "") if request else ""
+        if not job_id:
+            return _keep(9)
+        return self._show(owner, job_id)
+
+    def on_stop(self, owner: str, shown: Shown) -> Update:
+        """The wish is noted; the model sees it after its current step."""
+        with errors_on_page():
+            self.queue.cancel(checked(owner), shown.job)
+            return gr.update(value=STOPPING, interactive=False)
+
+    def on_clip(self, path: str | None) -> list[Update]:
+        """Every field as it was for a clip of ours."""
+        with errors_on_page():
+            recipe = None if path is None else read_recipe(path)
+            if recipe is None:
+                raise RequestError(
+                    "This file has no recipe.",
+                    next_step="Drop a clip that was made here, as it was downloaded.",
+                )
+            return self._restored(recipe)
+
+    def on_use(self, recipe: str) -> list[Update]:
+        """Every field as it was for the clip that is shown."""
+        with errors_on_page():
+            return self._restored(Recipe.model_validate_json(recipe))
+
+    def generate_video(  # noqa: PLR0913 - the parameters are the public endpoint's
         self,
         prompt: str,
-        duration: float,
-        seed: int,
-        randomize_seed: bool,
-        height: int,
-        width: int,
-        negative_prompt: str,
-        num_inference_steps: int,
-        cfg_guidance_scale: float,
-        audio_cfg_guidance_scale: float,
-        model: str | None,
-        lora: str | None,
-        lora_strength: float,
-        request: gr.Request,
+        duration: float | None = None,
+        seed: int = 1,
+        randomize_seed: bool = True,
+        height: int | None = None,
+        width: int | None = None,
+        negative_prompt: str | None = None,
+        num_inference_steps: int | None = None,
+        cfg_guidance_scale: float | None = None,
+        audio_cfg_guidance_scale: float | None = None,
+        model: str | None = None,
+        lora: str | None = None,
+        lora_strength: float = 1.0,
+        request: gr.Request | None = None,
         progress: gr.Progress = gr.Progress(),  # noqa: B008 - how Gradio is told to pass one
-    ) -> tuple[str | Update, int | Update]:
-        """The clip's file and the seed that made it; nothing changes when it was stopped."""
+    ) -> tuple[str, int]:
+        """The clip's file and the seed that made it, for programs; waits for its turn."""
         with errors_on_page():
-            choice = Choice(model, None if lora in (None, NO_LORA) else lora, lora_strength)
-            profile = self.studio.offer(model).profile
-            wanted = Request(
-                prompt=prompt,
-                negative_prompt=negative_prompt,
-                duration_s=duration,
-                seed=secrets.randbelow(RANDOM_SEEDS) if randomize_seed else seed,
-                height=height,
-                width=width,
-                num_steps=num_inference_steps,
-                video_guidance=profile.video_guidance.model_copy(
-                    update={"cfg_scale": cfg_guidance_scale}
-                ),
-                audio_guidance=profile.audio_guidance.model_copy(
-                    update={"cfg_scale": audio_cfg_guidance_scale}
-                ),
+            asked = Asked(
+                prompt,
+                duration,
+                seed,
+                randomize_seed,
+                height,
+                width,
+                negative_prompt,
+                num_inference_steps,
+                cfg_guidance_scale,
+                audio_cfg_guidance_scale,
+                model,
+                lora,
+                lora_strength,
             )
-            path = self.folder / secrets.token_hex(16) / f"ltx2-{wanted.seed}.mp4"
-            try:
-                saved = self.studio.make(
-                    wanted,
-                    path,
-                    choice=choice,
-                    session=_session(request),
-                    on_progress=lambda now: progress(*render_progress(now)),
-                )
-            except GenerationCancelled:
-                gr.Info("Stopped.", duration=3)
-                return gr.skip(), gr.skip()
-            return str(saved), wanted.seed
+            profile = self.queue.models[0].offer(asked.model).profile
+            wanted = asked.to_request(profile, seed=asked.first_seed())
+            job = self._submit(secrets.token_urlsafe(24), wanted, asked.to_choice())
+            while not isinstance(job.state, End):
+                job = self.queue.wait(job, ATTACH_S)
+                if isinstance(job.state, Running):
+                    progress((job.state.step, job.state.total), desc=job.state.stage)
+            return str(self._lent(job)), wanted.seed
 
-    def on_made(self, video: str | None) -> tuple[gr.Column, str, str]:
-        """What the file says about how it was made."""
-        with errors_on_page():
-            recipe = None if video is None else read_recipe(video)
-            if recipe is None:
-                return gr.Column(visible=False), "", ""
-            return gr.Column(visible=True), render_summary(recipe), render_recipe(recipe)
+    def _submit(self, owner: str, request: Request, choice: Choice) -> Job:
+        found = self.queue.preflight(request, choice)
+        if isinstance(found.verdict, TooLarge):
+            change = found.verdict.change
+            raise RequestError(
+                "There is not enough memory for this clip.",
+                next_step=change.sentence if change else "Choose a smaller model.",
+            )
+        return self.queue.submit(owner, request, choice)
 
-    def on_finish(self, request: gr.Request) -> tuple[gr.Button, gr.Button]:
-        """Stop gives way to Generate, however it ended."""
-        self.studio.finish(_session(request) or "")
-        return gr.Button(visible=True), gr.Button(visible=False)
+    def _restored(self, recipe: Recipe) -> list[Update]:
+        models = self.queue.models[0]
+        names = [offer.name for offer in models.offers]
+        offer = models.offer(recipe.model if recipe.model in names else None)
+        described = describe_recipe(recipe, offer)
+        if recipe.model not in names:
+            gr.Info(
+                f"The clip was made with {escape(recipe.model)}, which is not here: "
+                "only its prompts and its seed are back."
+            )
+        elif lost := not_restored(recipe, offer):
+            gr.Info(f"This page has no field for the clip's {', '.join(lost)}.")
+        return [gr.update(**described[name]) for name in RESTORED]
 
-    def on_stop(self, request: gr.Request) -> gr.Button:
-        """The wish is noted; the model sees it after its current step."""
-        self.studio.stop(_session(request) or "")
-        return gr.Button("Stopping…", interactive=False)
+    def _show(self, owner: str, job_id: str) -> tuple[Any, ...]:
+        """Updates of everything that shows a job: see `GenerateView.showing`."""
+        hidden = gr.update(value="", visible=False)
+        try:
+            job = self.queue.now(self.queue.store.open_link(job_id))
+        except LTX2Error as error:
+            status = render_failure(str(error))
+            no_stop = gr.update(visible=False)
+            return (status, hidden, *_keep(4), no_stop, gr.Timer(active=False), NOTHING)
+        if isinstance(job.state, End):
+            return (*self._ended(job), gr.Timer(active=False), Shown(job.id))
+        now = self._seen(job, owner)
+        preview = gr.update(value=self._preview(job), visible=True) if now.step else hidden
+        video = gr.update(visible=not now.step)  # until then the last clip stays in sight
+        stop = gr.update(
+            value=now.stop or STOP, visible=bool(now.stop), interactive=now.stop != STOPPING
+        )
+        return (now.status, preview, video, *_keep(3), stop, gr.Timer(active=True), now)
 
-    def on_leave(self, request: gr.Request) -> None:
-        """The page was closed."""
-        self.studio.leave(_session(request) or "")
+    def _seen(self, job: Job, owner: str) -> Shown:
+        """What a page shows of a job that has not ended."""
+        sketch = self.queue.sketch(job)
+        is_stopping = isinstance(job.state, Running) and job.state.stage == "stop"
+        return Shown(
+            job.id,
+            render_status(job),
+            0 if sketch is None else sketch.step,
+            (STOPPING if is_stopping else STOP) if job.owner == owner else "",
+        )
+
+    def _preview(self, job: Job) -> str:
+        sketch = self.queue.sketch(job)
+        return "" if sketch is None else render_sketch(sketch)
+
+    def _ended(self, job: Job) -> tuple[Any, ...]:
+        """Status, preview, video, details, summary, recipe and the button to stop."""
+        status = render_status(job)
+        gone = gr.update(value="", visible=False)
+        no_stop = gr.update(visible=False)
+        no_details = gr.update(visible=False), "", ""
+        if not isinstance(job.state, Done):  # the clip before it stays in sight
+            return (status, gone, gr.update(visible=True), *_keep(3), no_stop)
+        try:
+            clip = self._lent(job)
+            recipe = read_recipe(clip)
+        except LTX2Error as error:
+            failure = render_failure(str(error))
+            return (failure, gone, gr.update(value=None, visible=True), *no_details, no_stop)
+        video = gr.update(value=str(clip), visible=True)
+        if recipe is None:
+            return (status, gone, video, *no_details, no_stop)
+        details = gr.update(visible=True), render_summary(recipe), render_recipe(recipe)
+        return (status, gone, video, *details, no_stop)
+
+    def _lent(self, job: Job) -> Path:
+        """The clip of a job that has ended, where it may be served from.
+
+        Raises:
+            RequestError: it ended without one.
+        """
+        match job.state:
+            case Done():
+                clip = self.queue.path(job)
+                if clip is None or not clip.is_file():
+                    raise RequestError("The clip's file is gone.", next_step="Generate it again.")
+                return lend(clip, job, self.folder)
+            case Failed(message, next_step):
+                raise RequestError(message, next_step=next_step)
+            case Cancelled():
+                raise RequestError("The clip was stopped.", next_step="Generate it again.")
+            case _:
+                raise RequestError("The clip is not made yet.", next_step="Wait for it.")
 
 
-def _session(request: gr.Request | None) -> str | None:
-    return None if request is None else request.session_hash
-
-
-def render_hint(profile: ModelProfile) -> str:
-    """How to write a prompt, with the spoken words that the model's own examples use."""
-    words = dict.fromkeys(
-        word for text in profile.example_prompts for word in re.findall(r'"([^"]+)"', text)
-    )
-    hint = "Spoken words go in quotes."
-    if not words:
-        return hint
-    return f"{hint} It has practised {', '.join(words)}."
-
-
-def render_progress(now: Progress) -> tuple[float, str]:
-    """Share of the whole that is done, 0..1, and what is being done."""
-    title, start, end = STAGES.get(now.stage, (now.stage.capitalize(), 0.0, 1.0))
-    done = start + (end - start) * now.step / now.total
-    if now.total == 1:
-        return done, title
-    return done, f"{title}: step {now.step} of {now.total}"
-
-
-def render_summary(recipe: Recipe) -> str:
-    """One line of the settings that people compare."""
-    request = recipe.request
-    facts = [f"{request.width} × {request.height} px"]
-    if request.num_frames and request.frame_rate:
-        facts.append(f"{request.num_frames / request.frame_rate:.2f} s")
-        facts.append(f"{request.frame_rate:g} frames/s")
-    facts += [f"{request.num_steps} steps", f"seed {request.seed}", recipe.model]
-    return " · ".join(facts)
-
-
-def render_recipe(recipe: Recipe) -> str:
-    """The recipe as JSON to copy."""
-    return json.dumps(recipe.model_dump(mode="json"), indent=2, ensure_ascii=False)
+def _keep(count: int) -> tuple[Any, ...]:
+    return tuple(gr.skip() for _ in range(count))

@@ -6,8 +6,12 @@ from typing import Any
 
 import gradio as gr
 
-from ltx2.ui.generate import bind_generate, build_generate
-from ltx2.ui.studio import Offer, Studio
+from ltx2.serving.http import build_router
+from ltx2.serving.models import Offer
+from ltx2.serving.worker import JobQueue
+from ltx2.ui.generate import GENERATE, bind_generate, bind_open, build_generate
+from ltx2.ui.library import bind_library, build_library
+from ltx2.ui.visitors import build_visitor
 
 STATIC = Path(__file__).parent / "static"
 
@@ -19,12 +23,12 @@ CACHE_SWEEP_S = 3_600
 CACHE_AGE_S = 24 * 3_600
 """How long a clip can be played and downloaded after it was made."""
 
-MAX_WAITING = 32
-"""Requests that may wait; later ones are told to come back."""
+MAX_WAITING = 64
+"""Calls of programs that may wait; later ones are told to come back."""
 
 
-def build_page(studio: Studio) -> gr.Blocks:
-    """The page around a studio, with every event bound, ready for `serve`."""
+def build_page(queue: JobQueue) -> gr.Blocks:
+    """The page around a queue, with every event bound, ready for `serve`."""
     with gr.Blocks(
         title=TITLE,
         analytics_enabled=False,
@@ -35,9 +39,16 @@ def build_page(studio: Studio) -> gr.Blocks:
             f"# {TITLE}\nWrite what is seen and heard. One model makes picture and sound together.",
             elem_id="masthead",
         )
-        view = build_generate(studio)
-        bind_generate(view, studio, page)
-        gr.Markdown(render_colophon(studio.offers), elem_id="colophon")
+        visitor = build_visitor(page)
+        with gr.Tabs() as tabs:
+            with gr.Tab("Generate", id=GENERATE):
+                generate = build_generate(queue)
+            with gr.Tab("Library", id="library", render_children=True) as tab:
+                library = build_library(tab)
+        bind_generate(generate, queue, visitor, page)
+        bind_library(library, queue, visitor)
+        bind_open(library.open, library.job, generate, queue, visitor, tabs)
+        gr.Markdown(render_colophon(queue.models[0].offers), elem_id="colophon")
     return page
 
 
@@ -87,18 +98,20 @@ def build_theme() -> gr.themes.Base:
     )
 
 
-def serve(page: gr.Blocks, *, open_browser: bool = False, **launch: Any) -> None:
-    """Serve the page until the process is stopped, everything through the queue.
+def serve(page: gr.Blocks, queue: JobQueue, *, open_browser: bool = False, **launch: Any) -> None:
+    """Serve the page and the interface for programs until the process is stopped.
 
     Args:
         page: what `build_page` made.
+        queue: what it was made for.
         open_browser: show it on this machine's screen.
         launch: further arguments of Gradio's `launch`.
     """
     # Gradio leaves direct posts open by default, past the queue and its limit of one at a time.
     page.queue(api_open=False, max_size=MAX_WAITING)
-    page.launch(
+    app, _, _ = page.launch(
         inbrowser=open_browser,
+        prevent_thread_lock=True,
         footer_links=["api", "settings"],
         run_history=False,
         ssr_mode=False,
@@ -107,3 +120,8 @@ def serve(page: gr.Blocks, *, open_browser: bool = False, **launch: Any) -> None
         css_paths=STATIC / "page.css",
         **launch,
     )
+    # Before Gradio's own routes, the last of which takes every address.
+    own = list(app.router.routes)
+    app.include_router(build_router(queue))
+    app.router.routes[:] = [*(route for route in app.router.routes if route not in own), *own]
+    page.block_thread()

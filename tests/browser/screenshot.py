@@ -14,12 +14,13 @@ SIZE = {"width": 1280, "height": 860}
 def main() -> None:
     """Make the first example's clip on the embedded checkpoint and photograph the page."""
     folder = Path(tempfile.mkdtemp())
-    with served_page(["app.py"], folder) as address, chromium() as browser:
+    data = str(folder / "data")
+    with served_page(["app.py"], folder, LTX2_DATA=data) as address, chromium() as browser:
         page = browser.new_page(viewport=SIZE)
         page.goto(address)
         page.locator("#examples button").first.click()
         page.locator("#generate").click()
-        page.locator("#summary").wait_for(timeout=300_000)
+        page.locator("#summary p").wait_for(timeout=300_000)
         page.wait_for_timeout(700)
         page.mouse.move(0, 0)
         page.screenshot(path=TARGET)

@@ -10,10 +10,14 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.conftest import ROOT
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 CHROMIUM_ARGUMENTS = [
     "--no-sandbox",
@@ -25,13 +29,27 @@ CHROMIUM_ARGUMENTS = [
     "--autoplay-policy=no-user-gesture-required",
 ]
 
-START_S = 120.0
+START_S = 300.0
 """How long a page may take to come up on a busy machine."""
 
 
 @contextmanager
 def served_page(arguments: list[str], folder: Path, **environment: str) -> Iterator[str]:
     """The address of a page while `python ARGUMENTS` serves it; its log is `folder/log.txt`."""
+    with served_process(arguments, folder, **environment) as (address, _):
+        yield address
+
+
+def stand_in(folder: Path) -> list[str]:
+    """Arguments for the page on the stand-in model."""
+    return ["-m", "tests.browser.stand_in_app", str(folder / "data")]
+
+
+@contextmanager
+def served_process(
+    arguments: list[str], folder: Path, **environment: str
+) -> Iterator[tuple[str, subprocess.Popen]]:
+    """The same with the process that serves it."""
     port = _free_port()
     log_path = folder / "log.txt"
     variables = {
@@ -42,14 +60,14 @@ def served_page(arguments: list[str], folder: Path, **environment: str) -> Itera
         "LTX2_OPEN_BROWSER": "0",
         **environment,
     }
-    with log_path.open("w") as log:
+    with log_path.open("a") as log:
         process = subprocess.Popen(
             [sys.executable, *arguments], cwd=ROOT, env=variables, stdout=log, stderr=log
         )
         try:
             address = f"http://127.0.0.1:{port}"
             _wait(address, process, log_path)
-            yield address
+            yield address, process
         finally:
             process.terminate()
             try:
@@ -60,7 +78,7 @@ def served_page(arguments: list[str], folder: Path, **environment: str) -> Itera
 
 
 @contextmanager
-def chromium() -> Iterator["playwright.sync_api.Browser"]:  # noqa: F821 - imported when present
+def chromium() -> Iterator["Browser"]:
     """Debian's browser; the test is skipped where it or its driver is missing."""
     driver = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     program = shutil.which("chromium")

@@ -2,12 +2,15 @@
 
 import logging
 import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 from ltx2.errors import GenerationError
+from ltx2.serving.models import Models, Offer
+from ltx2.serving.store import Store
+from ltx2.serving.worker import JobQueue
 from ltx2.ui.page import build_page, serve
-from ltx2.ui.studio import Offer, Studio
 from tests.fakes.model import PROFILE, FakeModel
 
 ERRORS = {
@@ -19,9 +22,9 @@ ERRORS = {
 class MoodyModel(FakeModel):
     """Fails on purpose when the prompt asks for it."""
 
-    def __call__(self, request, *, on_progress, should_cancel):
+    def __call__(self, request, **watching):
         self.error = ERRORS.get(request.prompt)
-        return super().__call__(request, on_progress=on_progress, should_cancel=should_cancel)
+        return super().__call__(request, **watching)
 
 
 def main() -> None:
@@ -33,7 +36,10 @@ def main() -> None:
         quick = PROFILE.model_copy(update={"num_steps": 2, "sigmas": (1.0, 0.5, 0.0)})
         offers[0] = replace(offers[0], loras={"paper": Path("paper.safetensors")})
         offers.insert(0, replace(offers[0], name="stand-in-quick", profile=quick, loras={}))
-    serve(build_page(Studio(offers)))
+    folder = Path(sys.argv[1])
+    queue = JobQueue(Store(folder / "jobs.sqlite"), [Models(offers)], folder / "clips")
+    queue.start()
+    serve(build_page(queue), queue)
 
 
 if __name__ == "__main__":

@@ -9,14 +9,14 @@ from gradio_client import Client
 from gradio_client.exceptions import AppError
 
 from ltx2.media.decode import read_recipe
-from tests.browser.served import served_page
+from tests.browser.served import served_page, stand_in
 from tests.conftest import ROOT
 
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
     folder = tmp_path_factory.mktemp("stand-in")
-    with served_page(["-m", "tests.browser.stand_in_app"], folder, STAND_IN_STEP_S="0") as url:
+    with served_page(stand_in(folder), folder, STAND_IN_STEP_S="0") as url:
         yield url
 
 

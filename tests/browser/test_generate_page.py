@@ -10,7 +10,7 @@ import av
 import numpy as np
 import pytest
 
-from tests.browser.served import chromium, served_page
+from tests.browser.served import chromium, served_page, stand_in
 
 pytestmark = pytest.mark.browser
 
@@ -32,14 +32,9 @@ def browser():
 
 
 @pytest.fixture(scope="module")
-def server_folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("stand-in")
-
-
-@pytest.fixture(scope="module")
-def address(browser, server_folder):
-    command = ["-m", "tests.browser.stand_in_app"]
-    with served_page(command, server_folder, STAND_IN_STEP_S="0.1") as url:
+def address(browser, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("stand-in")
+    with served_page(stand_in(folder), folder, STAND_IN_STEP_S="0.1") as url:
         yield url
 
 
@@ -75,15 +70,32 @@ def ask(page, prompt):
 
 
 def choose_steps(page, steps):
-    page.get_by_text("More", exact=True).click()
     field = page.get_by_label("number input for Steps")
+    if not field.is_visible():
+        page.get_by_text("More", exact=True).click()
     field.fill(str(steps))
     field.press("Tab")
 
 
+def wait_for_status(page, words, timeout=CLIP_S):
+    page.locator("#status").get_by_text(words).wait_for(timeout=timeout)
+
+
+def ask_for_long(page, prompt="A ball."):
+    """A clip that is being made until it is stopped."""
+    choose_steps(page, 60)
+    ask(page, prompt)
+    wait_for_status(page, re.compile(r"step \d+ of 60"))
+
+
+def stop(page):
+    page.locator("#stop").click()
+    wait_for_status(page, "Stopped.")
+
+
 def wait_for_clip(page, timeout=CLIP_S):
-    """The video's facts once it is made, playable and the page is ready for the next."""
-    page.locator("#generate").wait_for(timeout=timeout)
+    """The video's facts once it is made and playable."""
+    wait_for_status(page, "Made in", timeout)
     page.wait_for_function(
         "() => document.querySelector('#clip video')?.readyState >= 3", timeout=timeout
     )
@@ -125,10 +137,22 @@ def test_a_prompt_becomes_a_clip_that_plays_with_sound(page):
     assert sound_s == pytest.approx(picture_s, abs=1024 / 16_000 + 0.01)
 
 
+def test_what_is_made_so_far_is_seen_and_heard(page):
+    ask_for_long(page)
+    film = page.locator("#preview img")
+    film.wait_for()
+    assert not page.locator("#clip").is_visible()
+    assert film.evaluate("image => image.complete && image.naturalWidth > image.naturalHeight")
+    page.wait_for_function("() => document.querySelector('#preview audio')?.duration > 1.5")
+    seen = film.get_attribute("alt")
+    page.wait_for_function("(seen) => document.querySelector('#preview img').alt != seen", arg=seen)
+    stop(page)
+    assert not page.locator("#preview").is_visible()
+
+
 def test_the_recipe_of_the_clip_is_shown(page):
     ask(page, "A yellow ball bounces.")
     wait_for_clip(page)
-    seed = page.locator("#seed-row input[type=number]").input_value()
     page.get_by_text("96 × 96 px · 1.96 s").wait_for()
     page.get_by_text("Recipe, also inside the file").click()
     page.locator("#recipe .cm-content").get_by_text("A yellow ball bounces.").wait_for()
@@ -136,6 +160,7 @@ def test_the_recipe_of_the_clip_is_shown(page):
         page.locator("#recipe").get_by_label("Download").click()
     recipe = json.loads(Path(download.value.path()).read_text())
     assert recipe["request"]["prompt"] == "A yellow ball bounces."
+    seed = page.locator("#seed-row input[type=number]").input_value()
     assert recipe["request"]["seed"] == int(seed)
 
 
@@ -146,30 +171,35 @@ def test_an_example_fills_the_prompt(page):
     assert page.locator("#prompt textarea").input_value() == example.inner_text()
 
 
+def shown_clip(page):
+    return page.evaluate("document.querySelector('#clip video').currentSrc")
+
+
 @pytest.mark.parametrize(
     ("prompt", "words"),
     [
-        ("", "The prompt is empty."),
         ("ours", "The numbers overflowed. Try another seed."),
         ("unexpected", "Something broke on our side."),
     ],
 )
-def test_a_failure_is_one_clear_sentence_and_nothing_is_lost(page, prompt, words):
+def test_a_failed_clip_says_why_and_nothing_is_lost(page, prompt, words):
     ask(page, "A ball.")
     before = wait_for_clip(page)["source"]
     ask(page, prompt)
-    message = page.locator(".toast-body")
-    message.get_by_text(words).wait_for(timeout=CLIP_S)
-    page.locator("#generate").wait_for()
+    wait_for_status(page, words)
     shown = page.locator("body").inner_text()
     assert "Traceback" not in shown
     assert "secret detail" not in shown
     assert page.locator("#prompt textarea").input_value() == prompt
     assert page.locator("#clip video").is_visible()
-    assert page.evaluate("document.querySelector('#clip video').currentSrc") == before
+    assert shown_clip(page) == before
     ask(page, "A ball.")
-    page.locator("#stop").wait_for()
     assert wait_for_clip(page)["source"] != before
+
+
+def test_what_cannot_be_asked_is_refused_in_words(page):
+    ask(page, "")
+    page.locator(".toast-body").get_by_text("The prompt is empty.").wait_for()
 
 
 def test_what_is_typed_as_soon_as_more_opens_is_kept(browser, address):
@@ -183,24 +213,84 @@ def test_what_is_typed_as_soon_as_more_opens_is_kept(browser, address):
 def test_stop_ends_the_work_and_keeps_the_last_clip(page):
     ask(page, "A ball.")
     before = wait_for_clip(page)["source"]
-    choose_steps(page, 60)
-    ask(page, "Another ball.")
-    page.get_by_text(re.compile(r"step \d+ of 60")).wait_for()
-    page.locator("#stop").click()
-    page.get_by_text("Stopped.").wait_for(timeout=3_000)
-    page.locator("#generate").wait_for(timeout=3_000)
-    assert page.evaluate("document.querySelector('#clip video').currentSrc") == before
+    ask_for_long(page, "Another ball.")
+    stop(page)
+    assert not page.locator("#stop").is_visible()
+    assert shown_clip(page) == before
+
+
+def test_more_clips_can_be_asked_for_while_one_is_made(page):
+    ask_for_long(page)
+    first = page.url
+    choose_steps(page, 2)
+    ask(page, "A ball that waits.")
+    wait_for_status(page, "Waiting: 1 clip before yours.")
+    assert page.url != first
+    page.goto(first)
+    wait_for_status(page, re.compile(r"step \d+ of 60"))
+    stop(page)
+
+
+def test_a_job_outlives_its_page_and_its_link_shows_it_to_others_who_cannot_stop_it(
+    browser, address
+):
+    with opened(browser, address) as owner:
+        choose_steps(owner, 30)
+        ask(owner, "A ball.")
+        owner.wait_for_url("**/?job=*")
+        link = owner.url
+    with opened(browser, link) as other:
+        wait_for_status(other, re.compile(r"step \d+ of 30"))
+        other.locator("#preview img").wait_for()
+        assert not other.locator("#stop").is_visible()
+        wait_for_clip(other)
+        other.get_by_text("30 steps").wait_for()
+
+
+def test_a_link_to_nothing_says_so(browser, address):
+    with opened(browser, f"{address}/?job=unknown") as page:
+        wait_for_status(page, "There is no such clip.")
+
+
+def test_the_same_clip_again_has_another_seed(page):
+    ask(page, "A ball.")
+    before = wait_for_clip(page)["source"]
+    page.get_by_role("button", name="Again, with a new seed").click()
+    page.wait_for_function(
+        "(before) => document.querySelector('#clip video')?.currentSrc != before", arg=before
+    )
+    assert wait_for_clip(page)["source"] != before
+
+
+def test_a_clip_that_is_dropped_on_the_page_brings_its_settings_back(page, tmp_path):
+    choose_steps(page, 7)
+    ask(page, "A <b>cat</b>.")
+    wait_for_clip(page)
+    seed = page.locator("#seed-row input[type=number]").input_value()
+    with page.expect_download() as download:
+        page.locator("#clip").get_by_label("Download").click()
+    clip = tmp_path / "clip.mp4"
+    download.value.save_as(clip)
+    page.goto(page.url.split("?")[0])
+    page.get_by_text("Make a clip again").click()
+    page.locator("#clip-file input[type=file]").set_input_files(clip)
+    page.wait_for_function("() => document.querySelector('#prompt textarea').value")
+    assert page.locator("#prompt textarea").input_value() == "A <b>cat</b>."
+    page.get_by_text("More", exact=True).click()
+    assert page.get_by_label("number input for Steps").input_value() == "7"
+    assert page.locator("#seed-row input[type=number]").input_value() == seed
+    assert not page.get_by_label("New seed each time").is_checked()
 
 
 def test_the_fields_follow_the_chosen_model_and_its_loras(browser, tmp_path_factory):
     folder = tmp_path_factory.mktemp("two models")
-    command = ["-m", "tests.browser.stand_in_app"]
     with (
-        served_page(command, folder, STAND_IN_MODELS="2") as address,
+        served_page(stand_in(folder), folder, STAND_IN_MODELS="2") as address,
         opened(browser, address) as page,
     ):
         quick, slow = (
-            page.get_by_label(name, exact=True) for name in ("stand-in-quick", "stand-in")
+            page.get_by_label(name, exact=True)
+            for name in ("stand-in-quick · 2 steps", "stand-in · 10 steps")
         )
         page.get_by_text("More", exact=True).click()
         steps, lora = (
@@ -215,34 +305,17 @@ def test_the_fields_follow_the_chosen_model_and_its_loras(browser, tmp_path_fact
         lora.click()
         page.get_by_role("option", name="paper").click()
         ask(page, "A ball.")
-        page.get_by_text(re.compile(r"step \d+ of 10")).wait_for()
+        wait_for_status(page, re.compile(r"step \d+ of 10"))
         wait_for_clip(page)
         quick.check()
         lora.wait_for(state="hidden")
         assert (steps.input_value(), steps.is_enabled()) == ("2", False)
         ask(page, "A ball.")
-        page.get_by_text("2 steps").wait_for()
+        page.locator("#summary").get_by_text("2 steps").wait_for()
 
 
 def test_one_model_is_not_a_choice(page):
     assert not page.locator("#model").is_visible()
-
-
-def test_closing_the_page_stops_its_work_for_the_next_visitor(
-    page, browser, address, server_folder
-):
-    def clips_made():
-        return (server_folder / "log.txt").read_text().count("frames of")
-
-    made_before = clips_made()
-    with opened(browser, address) as leaving:
-        choose_steps(leaving, 60)
-        ask(leaving, "A ball for nobody.")
-        leaving.get_by_text(re.compile(r"step \d+ of 60")).wait_for()
-        ask(page, "A ball.")
-        page.get_by_text(re.compile(r"queue: 1/1")).wait_for()
-    wait_for_clip(page)
-    assert clips_made() == made_before + 1
 
 
 def test_a_phone_shows_one_column_without_scrolling_sideways(browser, address):
@@ -255,6 +328,10 @@ def test_a_phone_shows_one_column_without_scrolling_sideways(browser, address):
         assert clip["y"] > prompt["y"] + prompt["height"]
         assert clip["width"] > 300
         assert clip["y"] < PHONE["height"], "the clip came into sight by itself"
+        page.goto(page.url)
+        page.wait_for_function(
+            "() => document.querySelector('#clip').getBoundingClientRect().top < innerHeight"
+        )
 
 
 def test_nothing_is_fetched_from_other_machines(browser, address):
@@ -268,15 +345,36 @@ def test_nothing_is_fetched_from_other_machines(browser, address):
     assert elsewhere == []
 
 
+def test_after_a_restart_what_ran_has_failed_and_what_waited_is_made(browser, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("restarted")
+    with (
+        served_page(stand_in(folder), folder, STAND_IN_STEP_S="0.1") as address,
+        opened(browser, address) as page,
+    ):
+        ask_for_long(page)
+        running = page.url.removeprefix(address)
+        choose_steps(page, 2)
+        ask(page, "A ball that waits.")
+        wait_for_status(page, "Waiting: 1 clip before yours.")
+        waiting = page.url.removeprefix(address)
+    with served_page(stand_in(folder), folder, STAND_IN_STEP_S="0") as address:
+        with opened(browser, address + running) as page:
+            wait_for_status(page, "The server stopped while it was made. Generate it again.")
+        with opened(browser, address + waiting) as page:
+            wait_for_clip(page)
+
+
 def test_the_embedded_checkpoint_makes_a_clip_in_the_browser(
     browser, puppet_folder, tmp_path_factory
 ):
     folder = tmp_path_factory.mktemp("puppet")
-    with served_page(["app.py"], folder) as address, opened(browser, address) as page:
+    with (
+        served_page(["app.py"], folder, LTX2_DATA=str(folder / "data")) as address,
+        opened(browser, address) as page,
+    ):
         page.locator("#examples button").first.click()
         page.wait_for_function("() => document.querySelector('#prompt textarea').value.length > 0")
         page.locator("#generate").click()
-        page.locator("#stop").wait_for()
         clip = wait_for_clip(page, timeout=180_000)
         assert clip["width"] >= 64
         assert clip["duration"] > 1.0

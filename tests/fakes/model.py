@@ -8,6 +8,7 @@ import numpy as np
 from ltx2.clip import Clip
 from ltx2.errors import GenerationCancelled
 from ltx2.geometry import num_samples
+from ltx2.preview import OnPreview, Preview
 from ltx2.progress import OnProgress, Progress, ShouldCancel
 from ltx2.request import Guidance, ModelProfile, Recipe, Request
 
@@ -48,7 +49,12 @@ class FakeModel:
     requests: list[Request] = field(default_factory=list)
 
     def __call__(
-        self, request: Request, *, on_progress: OnProgress, should_cancel: ShouldCancel
+        self,
+        request: Request,
+        *,
+        on_progress: OnProgress,
+        should_cancel: ShouldCancel,
+        on_preview: OnPreview | None = None,
     ) -> Clip:
         resolved = request.resolve(PROFILE)
         self.requests.append(resolved)
@@ -58,6 +64,18 @@ class FakeModel:
                 raise GenerationCancelled
             time.sleep(self.step_s)
             on_progress(Progress("denoise", step + 1, steps))
+            if on_preview is not None:
+                clip = draw(resolved)
+                on_preview(
+                    Preview(
+                        step + 1,
+                        steps,
+                        clip.frames,
+                        clip.frame_rate,
+                        clip.waveform,
+                        clip.sample_rate,
+                    )
+                )
         if self.error is not None:
             raise self.error
         return draw(resolved)

@@ -1,114 +1,107 @@
-import json
+import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import gradio as gr
 import pytest
 
-from ltx2.errors import GenerationCancelled, GenerationError
-from ltx2.progress import Progress
-from ltx2.request import ModelProfile, Recipe, Request
-from ltx2.ui.generate import (
-    STAGES,
-    GenerateHandlers,
-    build_generate,
-    render_hint,
-    render_progress,
-    render_recipe,
-    render_summary,
-)
-from ltx2.ui.studio import Offer, Studio
+from ltx2.errors import GenerationError, RequestError
+from ltx2.media.decode import read_recipe
+from ltx2.request import Recipe, Request
+from ltx2.serving.jobs import Choice, ChosenLora, Done, Failed, Queued
+from ltx2.serving.preflight import MARGIN, Place, needed_memory
+from ltx2.serving.worker import Limits
+from ltx2.ui.api import GENERATE_VIDEO_PARAMETERS
+from ltx2.ui.form import MAX_COPIES
+from ltx2.ui.generate import NOTHING, RESTORED, Shown
+from ltx2.ui.visitors import checked
+from tests.builders import a_clip
 from tests.fakes.model import PROFILE, FakeModel
-
-FORM = {
-    "prompt": 'A red puppet says "hello".',
-    "duration": 0.4,
-    "seed": 7,
-    "randomize_seed": False,
-    "height": 96,
-    "width": 64,
-    "negative_prompt": "",
-    "num_inference_steps": 2,
-    "cfg_guidance_scale": 3.0,
-    "audio_cfg_guidance_scale": 4.0,
-    "model": "stand-in",
-    "lora": "None",
-    "lora_strength": 1.0,
-}
-
-
-def a_studio(profile=PROFILE, load=lambda loras: FakeModel(), **offered):
-    return Studio([Offer("stand-in", profile, load, **offered)])
+from tests.unit.serving.stand_ins import SMALL, WAIT_S, Maker
+from tests.unit.ui.stand_ins import (
+    ASKED,
+    OTHER,
+    POLLING,
+    VISITOR,
+    a_recipe,
+    an_offer,
+    by_name,
+    handlers,
+    is_kept,
+    made,
+    submitted,
+    values,
+)
 
 
-def handlers(tmp_path, model=None):
-    model = model or FakeModel()
-    return GenerateHandlers(a_studio(load=lambda loras: model), Path(tmp_path))
+def show(queue, job, owner=VISITOR):
+    """What a page shows that just turned to a job."""
+    return by_name(handlers(queue).on_show(owner, job.id))
 
 
-def generate(page, seen=None, **changes):
-    def progress(share, text):
-        if seen is not None:
-            seen.append((share, text))
-
-    return page.on_generate(**{**FORM, **changes}, request=None, progress=progress)
-
-
-def a_recipe(**changes):
-    request = Request(prompt="a ball", seed=3, **changes).resolve(PROFILE)
-    return Recipe(software="test", model="puppet", fingerprint="f", request=request)
+def poll(queue, shown, owner=VISITOR):
+    """What changes at the next tick, in a page that shows something."""
+    page = handlers(queue)
+    polled = by_name(page.on_poll(owner, shown), POLLING)
+    if is_kept(polled["turn"]):
+        return polled
+    assert all(is_kept(polled[name]) for name in POLLING[:-1])
+    return by_name(page.on_turn(owner, shown))
 
 
-def test_the_form_becomes_the_request(tmp_path):
-    model = FakeModel()
-    generate(handlers(tmp_path, model))
-    asked = model.requests[0]
-    assert (asked.prompt, asked.seed, asked.num_steps) == (FORM["prompt"], 7, 2)
-    assert (asked.height, asked.width, asked.num_frames) == (96, 64, 9)
-    assert asked.video_guidance.cfg_scale == 3.0
-    assert asked.audio_guidance.cfg_scale == 4.0
+@pytest.fixture
+def gate():
+    gate = threading.Semaphore(0)
+    yield gate
+    gate.release(1_000)
 
 
-def test_the_answer_is_a_file_in_the_given_folder_and_the_seed(tmp_path):
-    video, seed = generate(handlers(tmp_path))
-    assert tmp_path in Path(video).parents
-    assert Path(video).is_file()
-    assert seed == 7
+@pytest.fixture
+def slow(gate):
+    """A model whose steps wait for the gate."""
+    return Maker(gate)
 
 
-def test_the_chosen_lora_is_loaded_with_its_strength(tmp_path):
-    loads = []
-    paper = Path("paper.safetensors")
-    studio = a_studio(load=lambda loras: loads.append(loras) or FakeModel(), loras={"paper": paper})
-    page = GenerateHandlers(studio, tmp_path)
-    generate(page, lora="paper", lora_strength=0.5)
-    generate(page, lora="None", lora_strength=0.5)
-    assert loads == [((paper, 0.5),), ()]
+@pytest.fixture
+def slow_queue(open_queue, slow):
+    queue = open_queue(an_offer(slow))
+    queue.start()
+    return queue
 
 
-def test_two_clips_of_one_seed_do_not_share_a_file(tmp_path):
-    page = handlers(tmp_path)
-    assert generate(page)[0] != generate(page)[0]
+# What is asked.
 
 
-def test_a_new_seed_is_drawn_shown_and_used(tmp_path):
-    model = FakeModel()
-    page = handlers(tmp_path, model)
-    seeds = [generate(page, randomize_seed=True)[1] for _ in range(3)]
+def test_the_form_becomes_a_job(open_queue):
+    queue = open_queue(an_offer(loras={"paper": Path("paper.safetensors")}))
+    job = submitted(queue, lora="paper", lora_strength=0.5)
+    assert job.state == Queued(0)
+    assert job.request == ASKED.to_request(PROFILE, seed=7)
+    assert job.choice == Choice("stand-in", (ChosenLora("paper", 0.5),))
+
+
+def test_copies_have_seeds_that_follow(queue):
+    page = handlers(queue)
+    owner, first, seed = page.on_submit(VISITOR, 3, *values())
+    jobs = queue.store.search(VISITOR).jobs[::-1]
+    assert [job.request.seed for job in jobs] == [7, 8, 9]
+    assert (owner, jobs[0].id, seed) == (VISITOR, first, 7)
+
+
+def test_no_more_copies_than_the_slider_holds(queue):
+    handlers(queue).on_submit(VISITOR, 1_000, *values())
+    assert queue.store.num_queued() == MAX_COPIES
+
+
+def test_a_new_seed_is_drawn_shown_and_used(queue):
+    page = handlers(queue)
+    answers = [page.on_submit(VISITOR, 1, *values(randomize_seed=True)) for _ in range(3)]
+    seeds = [seed for _, _, seed in answers]
     assert len(set(seeds)) == 3
-    assert [asked.seed for asked in model.requests] == seeds
-
-
-def test_progress_is_shown_by_step(tmp_path):
-    seen = []
-    generate(handlers(tmp_path), seen)
-    assert [text for _, text in seen] == [
-        "Loading the model",
-        "Loading the model",
-        "Making picture and sound: step 1 of 2",
-        "Making picture and sound: step 2 of 2",
-    ]
-    shares = [share for share, _ in seen]
-    assert shares == sorted(shares)
+    assert [queue.find(VISITOR, job_id).request.seed for _, job_id, _ in answers] == seeds
 
 
 @pytest.mark.parametrize(
@@ -120,100 +113,353 @@ def test_progress_is_shown_by_step(tmp_path):
         ({"height": 4_000}, "Choose 64 to 128 px"),
         ({"seed": -1}, "seed"),
         ({"seed": None}, "seed"),
+        ({"model": "none"}, "Choose one of stand-in"),
+        ({"lora": "none"}, "no LoRA 'none'"),
     ],
 )
-def test_bad_input_is_answered_with_a_next_step(tmp_path, changes, words):
+def test_bad_input_is_answered_with_a_next_step_and_no_job(queue, changes, words):
     with pytest.raises(gr.Error) as shown:
-        generate(handlers(tmp_path), **changes)
+        submitted(queue, **changes)
     assert words in shown.value.message
+    assert "Something broke" not in shown.value.message
+    assert queue.store.num_queued() == 0
+
+
+def test_a_visitor_who_is_quicker_than_the_page_gets_a_number_with_the_first_clip(queue):
+    owner, job_id, _ = handlers(queue).on_submit("", 1, *values())
+    assert checked(owner) == owner
+    assert queue.find(owner, job_id).state == Queued(0)
+
+
+def test_a_clip_that_does_not_fit_is_refused_with_the_change_that_makes_it_fit(
+    open_queue, monkeypatch
+):
+    queue = open_queue(an_offer(anatomy=SMALL))
+    page = handlers(queue)
+    short = values(height=96, width=96, duration=2.0)
+    long = values(height=96, width=96, duration=4.0)
+    needed = needed_memory(
+        Request(prompt="a ball", duration_s=2.0).resolve(PROFILE), SMALL, Place(False, 0)
+    )
+    free = Place(False, int(needed * MARGIN) + 1)
+    monkeypatch.setattr("ltx2.serving.worker.look", lambda device: free)
+    with pytest.raises(gr.Error, match=r"not enough memory .* Shorten it to \d\.\d s\."):
+        page.on_submit(VISITOR, 1, *long)
+    assert queue.store.num_queued() == 0
+    assert "Does not fit" in page.on_change(*long)
+    assert "Fits" in page.on_change(*short)
+    page.on_submit(VISITOR, 1, *short)
+    assert queue.store.num_queued() == 1
+
+
+@pytest.mark.parametrize("changes", [{"duration": 60.0}, {"height": 4_000}, {"seed": None}])
+def test_while_fields_are_filled_in_nobody_is_told_off(queue, changes):
+    assert handlers(queue).on_change(*values(prompt="", **changes)) == ""
+
+
+def test_how_long_it_takes_is_learnt_from_clips_that_were_made(queue):
+    assert handlers(queue).on_change(*values()) == ""
+    made(queue)
+    assert re.search(r"About \d+ s\.", handlers(queue).on_change(*values()))
+
+
+def test_too_many_waiting_clips_are_refused(open_queue):
+    queue = open_queue(limits=Limits(per_owner=2))
+    submitted(queue)
+    submitted(queue)
+    with pytest.raises(gr.Error, match="2 of your clips wait already"):
+        submitted(queue)
+    submitted(queue, OTHER)
+
+
+def test_the_fields_follow_the_model(open_queue):
+    quick = PROFILE.model_copy(update={"num_steps": 2, "sigmas": (1.0, 0.5, 0.0)})
+    queue = open_queue(an_offer(name="quick", profile=quick), an_offer())
+    steps = [
+        update["value"]
+        for name in ("stand-in", "quick")
+        for update in handlers(queue).on_model(name)
+        if update.get("info") in ("Fixed by this model", "More take longer and add detail")
+    ]
+    assert steps == [10, 2]
+
+
+def test_a_shape_fills_in_height_and_width(queue):
+    assert handlers(queue).on_shape("Wide", None) == (64, 128)
+
+
+# What is shown.
+
+
+def test_an_empty_page_shows_nothing_and_asks_no_more(queue):
+    page = handlers(queue)
+    loaded = page.on_load(VISITOR, None)
+    assert all(map(is_kept, loaded))
+    polled = poll(queue, NOTHING)
+    assert not polled["timer"].active
+
+
+@pytest.mark.parametrize("job_id", ["unknown", "../../etc/passwd", "<b>"])
+def test_a_link_to_no_clip_is_answered_in_words(queue, job_id):
+    shown = by_name(handlers(queue).on_show(VISITOR, job_id))
+    assert "There is no such clip." in shown["status"]
+    assert not shown["timer"].active
+    assert shown["shown"] == NOTHING
+
+
+def test_a_job_that_waits_is_watched_and_can_be_stopped(queue):
+    submitted(queue, OTHER)
+    job = submitted(queue)
+    shown = show(queue, job)
+    assert "Waiting: 1 clip before yours." in shown["status"]
+    assert shown["timer"].active
+    assert shown["stop"]["visible"]
+    assert shown["stop"]["interactive"]
+    assert shown["video"]["visible"], "the clip before it stays in sight"
+    assert is_kept(shown["details"])
+    handlers(queue).on_stop(VISITOR, shown["shown"])
+    stopped = poll(queue, shown["shown"])
+    assert "Stopped." in stopped["status"]
+    assert not stopped["timer"].active
+    assert not stopped["stop"]["visible"]
+
+
+def test_a_job_that_runs_shows_its_step_and_each_preview_once(slow_queue, slow, gate):
+    job = submitted(slow_queue)
+    assert slow.begun.wait(WAIT_S)
+    first = show(slow_queue, job)
+    assert "Making picture and sound: step 0 of 2" in first["status"]
+    assert not first["preview"]["visible"]
+    gate.release()
+    while slow_queue.sketch(job) is None:
+        threading.Event().wait(0.01)
+    second = poll(slow_queue, first["shown"])
+    assert second["preview"]["visible"]
+    assert "data:image/jpeg" in second["preview"]["value"]
+    assert "data:audio/wav" in second["preview"]["value"]
+    assert not second["video"]["visible"]
+    third = poll(slow_queue, second["shown"])
+    assert third["shown"] == second["shown"]
+    assert all(is_kept(third[name]) for name in ("status", "preview", "turn")), "nothing is new"
+    gate.release()
+    slow_queue.wait(job, WAIT_S)
+    last = poll(slow_queue, third["shown"])
+    assert not last["preview"]["visible"]
+    assert last["video"]["visible"]
+    assert not last["timer"].active
+
+
+def test_a_job_that_stops_says_so_until_its_step_has_ended(slow_queue, slow, gate):
+    job = submitted(slow_queue)
+    assert slow.begun.wait(WAIT_S)
+    pressed = handlers(slow_queue).on_stop(VISITOR, Shown(job.id))
+    assert (pressed["value"], pressed["interactive"]) == ("Stopping…", False)
+    stopping = show(slow_queue, job)
+    assert "Stopping after this step." in stopping["status"]
+    assert (stopping["stop"]["value"], stopping["stop"]["interactive"]) == ("Stopping…", False)
+    gate.release()
+    slow_queue.wait(job, WAIT_S)
+    assert "Stopped." in poll(slow_queue, stopping["shown"])["status"]
+
+
+def test_a_job_that_is_done_shows_its_clip_and_how_it_was_made(queue):
+    job = made(queue)
+    shown = show(queue, job)
+    assert shown["status"].startswith('<div class="status " role="status"><p>Made in ')
+    clip = Path(shown["video"]["value"])
+    assert clip.samefile(queue.path(job))
+    assert queue.folder not in clip.parents, "the library itself is not served"
+    assert shown["details"]["visible"]
+    assert "64 × 96 px · 0.36 s · 25 frames/s · 2 steps · seed 7" in shown["summary"]
+    assert Recipe.model_validate_json(shown["recipe"]) == read_recipe(clip)
+    assert not shown["stop"]["visible"]
+    assert not shown["timer"].active
+
+
+def test_a_failed_job_says_why_and_keeps_the_clip_before_it(open_queue):
+    error = GenerationError("It <b>overflowed</b>.", next_step="Try another seed.")
+    queue = open_queue(an_offer(FakeModel(error=error)))
+    job = made(queue)
+    shown = show(queue, job)
+    assert "It &lt;b&gt;overflowed&lt;/b&gt;. Try another seed." in shown["status"]
+    assert "value" not in shown["video"]
+    assert is_kept(shown["details"])
+    assert not shown["timer"].active
+    assert queue.find(VISITOR, job.id).request.seed == 7
+
+
+def test_a_deleted_job_is_gone_for_whoever_watches_it(queue):
+    job = made(queue)
+    queue.delete(VISITOR, job.id)
+    shown = poll(queue, Shown(job.id))
+    assert "There is no such clip." in shown["status"]
+    assert not shown["timer"].active
+
+
+def test_a_link_shows_another_visitors_job_which_only_its_owner_can_stop(queue):
+    job = submitted(queue)
+    shown = show(queue, job, OTHER)
+    assert "Waiting" in shown["status"]
+    assert shown["timer"].active
+    assert not shown["stop"]["visible"]
+    with pytest.raises(gr.Error, match="no such clip"):
+        handlers(queue).on_stop(OTHER, shown["shown"])
+    assert queue.find(VISITOR, job.id).state == Queued(0)
+
+
+def test_a_page_opened_with_a_link_shows_its_job(queue):
+    job = made(queue)
+    visit = SimpleNamespace(query_params={"job": job.id})
+    loaded = by_name(handlers(queue).on_load("", visit))
+    assert loaded["video"]["value"]
+    assert loaded["shown"] == Shown(job.id)
+
+
+def test_a_clip_whose_file_is_gone_is_said_and_no_other_is_shown(queue):
+    job = made(queue)
+    queue.path(job).unlink()
+    shown = show(queue, job)
+    assert "file is gone. Generate it again." in shown["status"]
+    assert shown["video"]["value"] is None
+    assert not shown["details"]["visible"]
+
+
+def test_a_clip_without_a_recipe_is_shown_without_details(queue):
+    job = made(queue)
+    queue.path(job).unlink()
+    a_clip(recipe=None).save(queue.path(job))
+    shown = show(queue, job)
+    assert shown["video"]["value"]
+    assert not shown["details"]["visible"]
+
+
+def test_again_is_the_same_clip_with_another_seed_for_whoever_asks(queue):
+    job = made(queue)
+    again = queue.find(OTHER, handlers(queue).on_again(OTHER, Shown(job.id)))
+    assert again.request.seed != 7
+    assert again.request.model_copy(update={"seed": 7}) == job.request
+    assert again.choice == job.choice
+
+
+# Clips that come back.
+
+
+def restored(updates):
+    return {name: update["value"] for name, update in zip(RESTORED, updates, strict=True)}
+
+
+def test_a_clip_that_is_dropped_on_the_page_fills_in_every_field(queue):
+    job = made(queue, prompt="a cat", negative_prompt="a dog")
+    page = handlers(queue)
+    fields = restored(page.on_clip(str(queue.path(job))))
+    assert fields["prompt"] == "a cat"
+    assert fields["negative_prompt"] == "a dog"
+    assert (fields["seed"], fields["randomize_seed"]) == (7, False)
+    assert (fields["width"], fields["height"], fields["duration"]) == (64, 96, 0.4)
+    assert (fields["video_cfg_scale"], fields["audio_cfg_scale"]) == (3.0, 4.0)
+    again = made(queue, **{name: value for name, value in fields.items() if name != "shape"})
+    assert read_recipe(queue.path(again)) == read_recipe(queue.path(job))
+
+
+def test_the_clip_that_is_shown_fills_in_the_same_fields(queue):
+    job = made(queue)
+    page = handlers(queue)
+    assert page.on_use(show(queue, job)["recipe"]) == page.on_clip(str(queue.path(job)))
+
+
+def test_a_file_without_a_recipe_is_refused_with_a_next_step(queue, tmp_path):
+    strange = a_clip(recipe=None).save(tmp_path / "strange.mp4")
+    with pytest.raises(gr.Error, match=r"This file has no recipe\. Drop a clip that was made here"):
+        handlers(queue).on_clip(str(strange))
+
+
+def test_a_file_that_is_no_video_is_refused(queue, tmp_path):
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"no video")
+    with pytest.raises(gr.Error) as shown:
+        handlers(queue).on_clip(str(broken))
     assert "Something broke" not in shown.value.message
 
 
-def test_a_failed_generation_leaves_no_file(tmp_path):
-    model = FakeModel(error=GenerationError("It overflowed.", next_step="Try another seed."))
-    with pytest.raises(gr.Error, match="Try another seed"):
-        generate(handlers(tmp_path, model))
-    assert not list(tmp_path.rglob("*.*"))
+def test_what_does_not_come_back_is_said(queue, capsys):
+    page = handlers(queue)
+    page.on_use(a_recipe(num_frames=49).model_dump_json())
+    assert capsys.readouterr().out == ""
+    page.on_use(a_recipe(num_frames=49, frame_rate=30.0).model_dump_json())
+    assert "no field for the clip's" in capsys.readouterr().out
+    fields = restored(page.on_use(a_recipe(model="<b>other</b>").model_dump_json()))
+    said = capsys.readouterr().out
+    assert "made with &lt;b&gt;other&lt;/b&gt;, which is not here" in said
+    assert (fields["model"], fields["prompt"], fields["seed"]) == ("stand-in", "a ball", 3)
 
 
-def test_a_stopped_generation_changes_nothing_on_the_page(tmp_path):
-    model = FakeModel(error=GenerationCancelled())
-    assert generate(handlers(tmp_path, model)) == (gr.skip(), gr.skip())
+# What programs do.
 
 
-def test_what_is_shown_of_a_clip_is_read_from_its_file(tmp_path):
-    page = handlers(tmp_path)
-    video, _ = generate(page)
-    details, summary, recipe = page.on_made(video)
-    assert details.visible
-    assert "64 × 96 px · 0.36 s · 25 frames/s · 2 steps · seed 7" in summary
-    assert json.loads(recipe)["request"]["prompt"] == FORM["prompt"]
+def generate_video(queue, seen=None, **changes):
+    def progress(share, desc):
+        if seen is not None:
+            seen.append((share, desc))
+
+    fields = dict(zip(GENERATE_VIDEO_PARAMETERS, values(**changes), strict=True))
+    return handlers(queue).generate_video(**fields, progress=progress)
 
 
-def test_without_a_clip_no_details_are_shown(tmp_path):
-    details, summary, recipe = handlers(tmp_path).on_made(None)
-    assert (details.visible, summary, recipe) == (False, "", "")
+def test_a_program_waits_for_its_clip(open_queue):
+    model = FakeModel()
+    queue = open_queue(an_offer(model))
+    queue.start()
+    video, seed = generate_video(queue)
+    assert seed == 7
+    assert read_recipe(video).request == ASKED.to_request(PROFILE, seed=7).resolve(PROFILE)
+    assert [asked.seed for asked in model.requests] == [7]
 
 
-def test_the_bar_moves_forward_through_all_stages_to_the_end():
-    shares = [render_progress(Progress(stage, step, 4))[0] for stage in STAGES for step in range(5)]
-    assert shares == sorted(shares)
-    assert shares[0] == 0.0
-    assert shares[-1] == 1.0
+def test_a_program_sees_how_far_its_clip_is(slow_queue, slow, gate):
+    seen = []
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(generate_video, slow_queue, seen)
+        assert slow.begun.wait(WAIT_S)
+        while not seen:
+            threading.Event().wait(0.01)
+        gate.release(2)
+        answer.result(WAIT_S)
+    assert seen[0] == ((0, 2), "denoise")
 
 
-def test_an_unknown_stage_is_shown_by_its_own_name():
-    assert render_progress(Progress("upscale", 1, 2)) == (0.5, "Upscale: step 1 of 2")
+def test_a_program_is_told_why_there_is_no_clip(open_queue):
+    error = GenerationError("It overflowed.", next_step="Try another seed.")
+    queue = open_queue(an_offer(FakeModel(error=error)))
+    queue.start()
+    with pytest.raises(gr.Error, match=r"It overflowed\. Try another seed\."):
+        generate_video(queue)
 
 
-def test_the_hint_lists_spoken_words_of_the_examples_once():
-    assert render_hint(PROFILE) == "Spoken words go in quotes. It has practised hello, yes."
-    silent = PROFILE.model_copy(update={"example_prompts": ("a ball",)})
-    assert render_hint(silent) == "Spoken words go in quotes."
+def test_a_program_whose_clip_is_stopped_is_told_so(slow_queue, slow, gate):
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(generate_video, slow_queue)
+        assert slow.begun.wait(WAIT_S)
+        (making,) = slow_queue._making.values()
+        slow_queue.cancel(making.job.owner, making.job.id)
+        gate.release()
+        with pytest.raises(gr.Error, match="was stopped"):
+            answer.result(WAIT_S)
 
 
-def test_the_recipe_shown_can_be_read_back():
-    recipe = a_recipe()
-    assert Recipe.model_validate_json(render_recipe(recipe)) == recipe
+def test_programs_do_not_share_an_owner(open_queue):
+    queue = open_queue(limits=Limits(per_owner=1))
+    queue.start()
+    videos = {generate_video(queue)[0] for _ in range(2)}
+    assert len(videos) == 2
+    assert queue.store.search(VISITOR).jobs == ()
 
 
-def test_the_summary_names_what_people_compare():
-    assert render_summary(a_recipe(num_frames=49)) == (
-        "96 × 96 px · 1.96 s · 25 frames/s · 10 steps · seed 3 · puppet"
-    )
-
-
-@pytest.mark.parametrize(
-    "profile",
-    [
-        PROFILE,
-        ModelProfile(width=768, height=512, duration_s=5.04, frame_rate=24.0, num_steps=40),
-        ModelProfile(
-            width=96,
-            height=96,
-            duration_s=1.96,
-            frame_rate=25.0,
-            num_steps=4,
-            min_size=96,
-            max_size=96,
-            trained_duration_s=1.96,
-            max_duration_s=1.96,
-            sigmas=(1.0, 0.7, 0.4, 0.2, 0.0),
-        ),
-    ],
-    ids=["puppet-like", "released", "distilled-one-size"],
-)
-def test_what_the_form_starts_with_is_what_the_model_makes_by_itself(profile):
-    with gr.Blocks():
-        view = build_generate(a_studio(profile))
-    asked = Request(
-        prompt="a ball",
-        duration_s=view.duration.value,
-        height=view.height.value,
-        width=view.width.value,
-        num_steps=view.num_steps.value,
-        negative_prompt=view.negative_prompt.value,
-    )
-    assert asked.resolve(profile) == Request(prompt="a ball").resolve(profile)
-    for slider in (view.duration, view.height, view.width, view.num_steps):
-        assert slider.minimum <= slider.value <= slider.maximum
+def test_only_a_finished_clip_is_given_away(queue):
+    page, job = handlers(queue), submitted(queue)
+    for state, words in [
+        (job.state, "not made yet"),
+        (Failed("It broke.", "Try again."), "It broke. Try again."),
+        (Done("none.mp4", 7, 1.0, 1), "file is gone"),
+    ]:
+        with pytest.raises(RequestError, match=words):
+            page._lent(replace(job, state=state))

@@ -6,14 +6,14 @@ import pytest
 
 from ltx2.ui.api import GENERATE_VIDEO, GENERATE_VIDEO_PARAMETERS
 from ltx2.ui.page import build_page, render_colophon
-from ltx2.ui.studio import Offer, Studio
 from tests.conftest import ROOT
-from tests.fakes.model import PROFILE, FakeModel
+from tests.fakes.model import PROFILE
+from tests.unit.ui.stand_ins import an_offer
 
 
 @pytest.fixture
-def page():
-    return build_page(Studio([Offer("stand-in", PROFILE, lambda loras: FakeModel())]))
+def page(queue):
+    return build_page(queue)
 
 
 def test_the_public_endpoint_keeps_its_name_and_parameters(page):
@@ -27,19 +27,37 @@ def test_the_public_endpoint_keeps_its_name_and_parameters(page):
     assert [answer["component"] for answer in endpoint["returns"]] == ["Video", "Number"]
 
 
-def test_one_clip_is_made_at_a_time(page):
-    made = next(fn for fn in page.fns.values() if fn.api_name == GENERATE_VIDEO)
-    assert (made.concurrency_limit, made.queue) == (1, True)
+def test_programs_do_not_wait_for_each_other_outside_of_the_queue_of_jobs(page):
+    generate = next(fn for fn in page.fns.values() if fn.api_name == GENERATE_VIDEO)
+    assert (generate.concurrency_limit, generate.queue) == (None, True)
+
+
+def test_every_other_event_is_private(page):
+    public = [fn.api_name for fn in page.fns.values() if fn.api_visibility != "private"]
+    assert public == [GENERATE_VIDEO]
+
+
+def test_asking_how_far_a_job_is_does_not_wait_behind_clips(page):
+    (tick,) = (fn for fn in page.fns.values() if ("tick" in str(fn.targets)))
+    assert tick.queue is False
 
 
 def test_the_licence_of_the_weights_is_shown():
-    licensed = Offer("ltx-2-19b-dev", PROFILE, FakeModel, "LTX-2 Community License")
-    mine = Offer("mine", PROFILE, FakeModel)
+    licensed = an_offer(name="ltx-2-19b-dev", licence="LTX-2 Community License")
+    mine = an_offer(name="mine")
     shown = render_colophon([licensed])
     assert shown.startswith("Model: ltx-2-19b-dev (LTX-2 Community License). ")
+    assert "AI-generated" in shown
     assert render_colophon([mine]).startswith("Model: mine. ")
     both = render_colophon([licensed, mine])
     assert both.startswith("Models: ltx-2-19b-dev (LTX-2 Community License), mine. ")
+
+
+@pytest.mark.parametrize("examples", [(), ("a ball",) * 9])
+def test_the_page_is_built_with_any_number_of_examples(open_queue, examples):
+    build_page(
+        open_queue(an_offer(profile=PROFILE.model_copy(update={"example_prompts": examples})))
+    )
 
 
 @pytest.mark.parametrize("module", ["app", "ltx2", "ltx2.ui.page"])
@@ -48,15 +66,21 @@ def test_pytorch_is_not_imported_before_the_first_clip(module):
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=120)
 
 
-def test_the_page_is_built_without_pytorch(puppet_folder):
+def test_the_page_is_built_without_pytorch(puppet_folder, tmp_path):
     code = inspect.cleandoc(
         """
         import sys
+        from pathlib import Path
+        from ltx2.serving.models import Models, open_offers
+        from ltx2.serving.store import Store
+        from ltx2.serving.worker import JobQueue
         from ltx2.settings import Settings
-        from ltx2.ui.page import build_page, render_colophon
-        from ltx2.ui.studio import open_studio
-        build_page(open_studio(Settings()))
+        from ltx2.ui.page import build_page
+        folder = Path(sys.argv[1])
+        models = Models(open_offers(Settings()))
+        build_page(JobQueue(Store(folder / "jobs.sqlite"), [models], folder / "clips"))
         sys.exit('torch' in sys.modules)
         """
     )
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=120)
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    subprocess.run(command, cwd=ROOT, check=True, timeout=120)

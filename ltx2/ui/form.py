@@ -1,0 +1,418 @@
+"""What is asked: the fields of a clip, from a model's usual settings to a request and back."""
+
+import math
+import re
+import secrets
+from dataclasses import dataclass, fields
+from typing import Any, cast
+
+import gradio as gr
+
+from ltx2.errors import RequestError
+from ltx2.request import Guidance, ModelProfile, Recipe, Request
+from ltx2.serving.jobs import Choice, ChosenLora
+from ltx2.serving.models import Models, Offer
+
+MAX_EXAMPLES = 4
+"""Example prompts on the first screen."""
+
+MAX_COPIES = 8
+"""Clips of one prompt that one press can ask for."""
+
+NO_LORA = "None"
+"""First entry of the list of LoRAs."""
+
+MAX_LORA_STRENGTH = 2.0
+"""Right end of the slider; 1 is as the LoRA was trained."""
+
+MAX_CFG_SCALE = 12.0
+"""Right end of the guidance sliders; the released model's usual values are 3 to 7."""
+
+RANDOM_SEEDS = 1_000_000
+"""New seeds are drawn below this: six digits can be read out, and fit on a phone."""
+
+SHAPES = {"Square": 1.0, "Wide": 16 / 9, "Tall": 9 / 16}
+"""Width by height."""
+
+SAME_SHAPE = 0.2
+"""Largest difference of two shapes, as a logarithm, that go by one name."""
+
+CLOSED = cast(bool, 0)
+"""A closed accordion whose fields exist from the start. With `False` Gradio's page makes them when
+it is opened, and puts their first values in again a frame later, over what was typed meanwhile."""
+
+Described = dict[str, dict[str, Any]]
+"""Gradio arguments of components, by their names in the form."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """Components of the form."""
+
+    prompt: gr.Textbox
+    examples: list[gr.Button]
+    duration: gr.Slider
+    shape: gr.Radio
+    model: gr.Radio
+    seed: gr.Number
+    randomize_seed: gr.Checkbox
+    copies: gr.Slider
+    height: gr.Slider
+    width: gr.Slider
+    negative_prompt: gr.Textbox
+    num_steps: gr.Slider
+    video_cfg_scale: gr.Slider
+    audio_cfg_scale: gr.Slider
+    lora: gr.Dropdown
+    lora_strength: gr.Slider
+
+    @property
+    def inputs(self) -> list[Any]:
+        """What `Asked` is made of, in its order."""
+        return [getattr(self, field.name) for field in fields(Asked)]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Values of the form; names and order are those of the public endpoint."""
+
+    prompt: str
+    duration: float | None
+    seed: int | None
+    randomize_seed: bool
+    height: int | None
+    width: int | None
+    negative_prompt: str | None
+    num_steps: int | None
+    video_cfg_scale: float | None
+    audio_cfg_scale: float | None
+    model: str | None
+    lora: str | None
+    lora_strength: float
+
+    def to_choice(self) -> Choice:
+        """What to make it with."""
+        if self.lora in (None, NO_LORA):
+            return Choice(self.model)
+        return Choice(self.model, (ChosenLora(str(self.lora), self.lora_strength),))
+
+    def to_request(self, profile: ModelProfile, *, seed: int) -> Request:
+        """The clip.
+
+        Raises:
+            RequestError: a value cannot be used.
+        """
+        return Request(
+            prompt=self.prompt,
+            negative_prompt=self.negative_prompt,
+            duration_s=self.duration,
+            seed=seed,
+            height=self.height,
+            width=self.width,
+            num_steps=self.num_steps,
+            video_guidance=_scaled(profile.video_guidance, self.video_cfg_scale),
+            audio_guidance=_scaled(profile.audio_guidance, self.audio_cfg_scale),
+        )
+
+    def first_seed(self) -> int:
+        """The seed of the first clip: as typed, or a new one.
+
+        Raises:
+            RequestError: the field is empty.
+        """
+        if self.randomize_seed:
+            return secrets.randbelow(RANDOM_SEEDS)
+        if self.seed is None:
+            raise RequestError(
+                "The seed is empty.", next_step="Write a number, or let it draw one each time."
+            )
+        return self.seed
+
+
+def _scaled(usual: Guidance, cfg_scale: float | None) -> Guidance:
+    return usual if cfg_scale is None else usual.model_copy(update={"cfg_scale": cfg_scale})
+
+
+def build_form(models: Models) -> Form:
+    """Layout of the form: what everybody asks first, the rest behind More."""
+    offer = models.offer(None)
+    fields = describe_fields(offer)
+    prompt = gr.Textbox(
+        **fields["prompt"],
+        label="Prompt",
+        placeholder="What is seen, and what is heard",
+        lines=4,
+        max_lines=12,
+        elem_id="prompt",
+    )
+    examples = _build_examples(offer.profile)
+    with gr.Row():
+        duration = gr.Slider(
+            **fields["duration"], step=0.1, label="Seconds", scale=2, min_width=160, buttons=[]
+        )
+        shape = gr.Radio(**fields["shape"], label="Shape", scale=3, min_width=280, elem_id="shape")
+    model = gr.Radio(
+        [(describe_quality(offer.name, offer.profile), offer.name) for offer in models.offers],
+        value=offer.name,
+        label="Quality",
+        visible=len(models.offers) > 1,
+        elem_id="model",
+    )
+    with gr.Accordion("More", open=CLOSED, elem_id="more"):
+        seed, randomize_seed = _build_seed()
+        copies = gr.Slider(
+            1,
+            MAX_COPIES,
+            value=1,
+            step=1,
+            label="Clips",
+            info="Made one after the other, with seeds that follow",
+            buttons=[],
+        )
+        negative_prompt = gr.Textbox(
+            **fields["negative_prompt"], label="Negative prompt", info="What to stay away from"
+        )
+        num_steps = gr.Slider(**fields["num_steps"], step=1, label="Steps", buttons=[])
+        video_cfg_scale, audio_cfg_scale = _build_pair(
+            ("Guidance, picture", {**fields["video_cfg_scale"], "step": 0.1}),
+            ("Guidance, sound", {**fields["audio_cfg_scale"], "step": 0.1}),
+        )
+        height, width = _build_pair(
+            ("Height in pixels", fields["height"]), ("Width in pixels", fields["width"])
+        )
+        with gr.Row():
+            lora = gr.Dropdown(**fields["lora"], label="LoRA", min_width=160)
+            lora_strength = gr.Slider(
+                **fields["lora_strength"],
+                step=0.05,
+                label="LoRA strength",
+                min_width=160,
+                buttons=[],
+            )
+    return Form(
+        prompt=prompt,
+        examples=examples,
+        duration=duration,
+        shape=shape,
+        model=model,
+        seed=seed,
+        randomize_seed=randomize_seed,
+        copies=copies,
+        height=height,
+        width=width,
+        negative_prompt=negative_prompt,
+        num_steps=num_steps,
+        video_cfg_scale=video_cfg_scale,
+        audio_cfg_scale=audio_cfg_scale,
+        lora=lora,
+        lora_strength=lora_strength,
+    )
+
+
+def describe_fields(offer: Offer) -> Described:
+    """Values and limits of the fields that follow the model."""
+    profile = offer.profile
+    fixed = profile.sigmas is not None
+    shapes = possible_shapes(profile)
+    return {
+        "prompt": {"info": render_hint(profile)},
+        "duration": _describe_duration(profile),
+        "shape": {
+            "choices": list(shapes),
+            "value": shape_of(profile.width, profile.height, profile),
+            "visible": len(shapes) > 1,
+        },
+        "negative_prompt": {"value": profile.negative_prompt},
+        "num_steps": {
+            "minimum": 1,
+            "maximum": max(60, profile.num_steps),
+            "value": profile.num_steps,
+            "info": "Fixed by this model" if fixed else "More take longer and add detail",
+            "interactive": not fixed,
+        },
+        "video_cfg_scale": _describe_guidance(profile.video_guidance.cfg_scale),
+        "audio_cfg_scale": _describe_guidance(profile.audio_guidance.cfg_scale),
+        "height": _describe_size(profile, profile.height),
+        "width": _describe_size(profile, profile.width),
+        "lora": {
+            "choices": [NO_LORA, *offer.loras],
+            "value": NO_LORA,
+            "visible": bool(offer.loras),
+        },
+        "lora_strength": {
+            "minimum": 0.0,
+            "maximum": MAX_LORA_STRENGTH,
+            "value": 1.0,
+            "visible": bool(offer.loras),
+        },
+    }
+
+
+def describe_recipe(recipe: Recipe, offer: Offer) -> Described:
+    """Values of all fields that make the clip of a recipe again.
+
+    Of a clip of another model only the prompts and the seed: its other settings mean nothing here.
+    """
+    is_same = recipe.model == offer.name
+    request = _kept(recipe, offer).resolve(offer.profile)
+    assert request.num_frames is not None  # resolved
+    assert request.frame_rate is not None
+    assert request.height is not None
+    assert request.width is not None
+    assert request.video_guidance is not None
+    assert request.audio_guidance is not None
+    values: dict[str, Any] = {
+        "prompt": request.prompt,
+        "duration": round(request.num_frames / request.frame_rate, 1),
+        "shape": shape_of(request.width, request.height, offer.profile),
+        "model": offer.name,
+        "seed": request.seed,
+        "randomize_seed": False,
+        "negative_prompt": request.negative_prompt,
+        "num_steps": request.num_steps,
+        "video_cfg_scale": request.video_guidance.cfg_scale,
+        "audio_cfg_scale": request.audio_guidance.cfg_scale,
+        "height": request.height,
+        "width": request.width,
+        "lora": NO_LORA,
+        "lora_strength": 1.0,
+    }
+    known = {path.name: name for name, path in offer.loras.items()}
+    for lora in recipe.loras[:1]:
+        if is_same and lora.file in known:
+            values |= {"lora": known[lora.file], "lora_strength": lora.strength}
+    described = describe_fields(offer)
+    # A length is at home on the slider, whose ends are rounded; other values widen theirs.
+    shortest_s, longest_s = (described["duration"][end] for end in ("minimum", "maximum"))
+    values["duration"] = min(max(shortest_s, values["duration"]), longest_s)
+    return {name: _with_value(described.get(name, {}), value) for name, value in values.items()}
+
+
+def not_restored(recipe: Recipe, offer: Offer) -> tuple[str, ...]:
+    """What the form has no field for, in words: clips of programs may have been asked more."""
+    described = describe_recipe(recipe, offer)
+    asked = Asked(**{field.name: described[field.name]["value"] for field in fields(Asked)})
+    again = asked.to_request(offer.profile, seed=recipe.request.seed).resolve(offer.profile)
+    wanted = _kept(recipe, offer).resolve(offer.profile)
+    names = type(wanted).model_fields
+    lost = [name for name in names if getattr(again, name) != getattr(wanted, name)]
+    if len(asked.to_choice().loras) < len(recipe.loras):
+        lost.append("LoRAs")
+    return tuple("length" if name == "num_frames" else name.replace("_", " ") for name in lost)
+
+
+def _kept(recipe: Recipe, offer: Offer) -> Request:
+    """What of a recipe can be asked of a model."""
+    asked = recipe.request
+    if recipe.model == offer.name:
+        return asked
+    return Request(prompt=asked.prompt, negative_prompt=asked.negative_prompt, seed=asked.seed)
+
+
+def _with_value(field: dict[str, Any], value: Any) -> dict[str, Any]:
+    """A field that holds a value, with limits that let it through."""
+    widened = {}
+    if "minimum" in field:
+        widened = {
+            "minimum": min(field["minimum"], value),
+            "maximum": max(field["maximum"], value),
+        }
+    return {**field, **widened, "value": value}
+
+
+def describe_quality(name: str, profile: ModelProfile) -> str:
+    """What a model is called where it is chosen."""
+    return f"{name} · {profile.num_steps} steps"
+
+
+def possible_shapes(profile: ModelProfile) -> dict[str, tuple[int, int]]:
+    """Width and height of each shape that the model can make, of about its usual area."""
+    area = profile.width * profile.height
+    shapes: dict[str, tuple[int, int]] = {}
+    for name, ratio in SHAPES.items():
+        sides = math.sqrt(area * ratio), math.sqrt(area / ratio)
+        width, height = (_snapped(side, profile) for side in sides)
+        if (width, height) not in shapes.values():
+            shapes[name] = width, height
+    return shapes
+
+
+def shape_of(width: int, height: int, profile: ModelProfile) -> str | None:
+    """The shape of a size; None if it is none of those that are offered."""
+    shapes = possible_shapes(profile)
+    ratios = {
+        name: abs(math.log(w / h) - math.log(width / height)) for name, (w, h) in shapes.items()
+    }
+    nearest = min(ratios, key=lambda name: ratios[name])
+    return nearest if ratios[nearest] < SAME_SHAPE else None
+
+
+def _snapped(side: float, profile: ModelProfile) -> int:
+    multiple = profile.spatial_multiple
+    smallest = math.ceil(profile.min_size / multiple) * multiple
+    largest = profile.max_size // multiple * multiple
+    return min(max(smallest, round(side / multiple) * multiple), largest)
+
+
+def render_hint(profile: ModelProfile) -> str:
+    """How to write a prompt, with the spoken words that the model's own examples use."""
+    words = dict.fromkeys(
+        word for text in profile.example_prompts for word in re.findall(r'"([^"]+)"', text)
+    )
+    hint = "Spoken words go in quotes."
+    if not words:
+        return hint
+    return f"{hint} It has practised {', '.join(words)}."
+
+
+def _describe_duration(profile: ModelProfile) -> dict[str, Any]:
+    # Tenths of a second: finer than the steps of whole latent frames that a length snaps to.
+    shortest_s = math.ceil(10 * (profile.temporal_multiple + 1) / profile.frame_rate) / 10
+    longest_s = max(shortest_s, math.floor(10 * profile.max_duration_s) / 10)
+    return {
+        "minimum": shortest_s,
+        "maximum": longest_s,
+        "value": min(max(shortest_s, round(profile.duration_s, 1)), longest_s),
+        "info": f"Practised up to {profile.trained_duration_s:.3g} s",
+    }
+
+
+def _describe_guidance(usual: float) -> dict[str, Any]:
+    return {"minimum": min(1.0, usual), "maximum": max(MAX_CFG_SCALE, usual), "value": usual}
+
+
+def _describe_size(profile: ModelProfile, usual: int) -> dict[str, Any]:
+    multiple = profile.spatial_multiple
+    smallest = math.ceil(profile.min_size / multiple) * multiple
+    largest = profile.max_size // multiple * multiple
+    return {
+        "minimum": smallest,
+        # Gradio wants a range even where there is one size; the slider is fixed then.
+        "maximum": max(largest, smallest + multiple),
+        "value": usual,
+        "step": multiple,
+        "interactive": smallest < largest,
+    }
+
+
+def _build_examples(profile: ModelProfile) -> list[gr.Button]:
+    # Buttons, because `gr.Examples` cuts each text after 60 characters.
+    with gr.Column(elem_id="examples", visible=bool(profile.example_prompts)):
+        gr.Markdown("Try one of these:")
+        return [gr.Button(text, size="sm") for text in profile.example_prompts[:MAX_EXAMPLES]]
+
+
+def _build_seed() -> tuple[gr.Number, gr.Checkbox]:
+    with gr.Row(equal_height=True, elem_id="seed-row"):
+        seed = gr.Number(value=1, precision=0, minimum=0, label="Seed", min_width=140)
+        randomize_seed = gr.Checkbox(value=True, label="New seed each time", min_width=140)
+    return seed, randomize_seed
+
+
+def _build_pair(*described: tuple[str, dict[str, Any]]) -> tuple[gr.Slider, gr.Slider]:
+    """Two sliders beside each other, from their labels and what describes them."""
+    with gr.Row():
+        left, right = (
+            gr.Slider(**field, label=label, min_width=160, buttons=[]) for label, field in described
+        )
+    return left, right
