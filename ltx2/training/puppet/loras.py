@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 
 CLIPS = 160
 STEPS, BATCH = 400, 8
+MORE_STEPS = {"zoom-out": 800}
+"""Lessons that take longer than the others: a move is harder to learn than colours."""
 RANK = 4
 """All files of the checkpoint together stay below 40 MB."""
 TARGETS = (*ATTENTION, "*.net.0.proj", "*.net.2")
@@ -33,7 +35,7 @@ def train_loras(folder: Path, target: Path) -> None:
         target: exported checkpoint folder.
     """
     for lesson in LESSONS:
-        train_lora(folder, target, lesson)
+        train_lora(folder, target, lesson, steps=MORE_STEPS.get(lesson, STEPS))
 
 
 def train_lora(folder: Path, target: Path, lesson: str, *, steps: int = STEPS) -> Path:

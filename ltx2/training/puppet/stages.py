@@ -41,6 +41,7 @@ from ltx2.training.puppet.export import (
     export_transformer,
     export_upsampler,
 )
+from ltx2.training.puppet.impacts import ringing
 from ltx2.training.puppet.latents import (
     LatentPairs,
     LatentShards,
@@ -64,12 +65,12 @@ LARGE_SHARE = 0.3
 VIDEO_VAE_STEPS = 9_000
 VIDEO_DECODER_STEPS = 1_600
 AUDIO_VAE_STEPS = 2_500
-VOCODER_STEPS = 14_000
+VOCODER_STEPS = 17_000
 TRANSFORMER_STEPS = 2_400
 TRANSFORMER_BATCH = 24
 PROMPT_DROPOUT = 0.1
-UPSAMPLER_STEPS, UPSAMPLER_BATCH = 8_000, 8
-DISTILL_STEPS, DISTILL_BATCH = 600, 12
+UPSAMPLER_STEPS, UPSAMPLER_BATCH = 4_000, 8
+DISTILL_STEPS, DISTILL_BATCH = 500, 8
 
 STAGES = (
     "video_vae",
@@ -221,7 +222,7 @@ def train_vocoder(folder: Path, *, steps: int = VOCODER_STEPS) -> None:
         # Much of every clip is silent: the louder half teaches more, one other keeps silence known.
         cuts = shards.random_waveform(12, 48 * mel_front_end.config.hop_length, generator)
         order = cuts.square().mean(dim=(1, 2)).argsort(descending=True)
-        return cuts[order[[0, 1, 2, 3, 4, -1]]]
+        return torch.cat([cuts[order[[0, 1, 2, -1]]], ringing(2, cuts.shape[2], generator)])
 
     step = autoencoders.vocoder_step(vocoder, mel_front_end, waveforms)
     optimizers = build_optimizers([vocoder], matrix_rate=2e-3, other_rate=8e-4)
