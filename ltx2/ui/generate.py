@@ -76,7 +76,14 @@ GENERATE = "generate"
 """Id of the view's tab."""
 
 QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-"""Events that answer at once and are nobody else's business."""
+"""Events that answer at once and are nobody else's business. They cannot refuse anything: what
+went wrong is shown for events in Gradio's queue alone."""
+
+ANSWERED: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+"""The same for what a visitor asked for, who has to see why not."""
+
+MAX_PROGRAMS = 20
+"""Programs that wait for their clips at once; each keeps one of Gradio's 40 threads busy."""
 
 Update = dict[str, Any]
 """Gradio's note of what changes in a component."""
@@ -189,11 +196,11 @@ def bind_generate(
             handlers.on_submit,
             [owner, form.copies, *form.inputs],
             [owner, view.job, form.seed],
-            **QUIET,
+            **ANSWERED,
         )
         shown = asked.success(handlers.on_show, [owner, view.job], showing, **QUIET)
         shown.success(None, view.job, None, js=LINK_JS, api_visibility="private")
-    asked = result.again.click(handlers.on_again, [owner, view.shown], view.job, **QUIET)
+    asked = result.again.click(handlers.on_again, [owner, view.shown], view.job, **ANSWERED)
     shown = asked.success(handlers.on_show, [owner, view.job], showing, **QUIET)
     shown.success(None, view.job, None, js=LINK_JS, api_visibility="private")
     view.timer.tick(
@@ -203,7 +210,7 @@ def bind_generate(
         **QUIET,
     )
     view.turn.change(handlers.on_turn, [owner, view.shown], showing, **QUIET)
-    view.stop.click(handlers.on_stop, [owner, view.shown], view.stop, **QUIET)
+    view.stop.click(handlers.on_stop, [owner, view.shown], view.stop, **ANSWERED)
     loaded = page.load(handlers.on_load, owner, showing, **QUIET)
     loaded.success(None, None, None, js=OPENED_JS, api_visibility="private")
     gr.Button(visible=False).click(
@@ -211,7 +218,7 @@ def bind_generate(
         form.inputs,
         [gr.Video(visible=False), gr.Number(visible=False)],
         api_name=GENERATE_VIDEO,
-        concurrency_limit=None,
+        concurrency_limit=MAX_PROGRAMS,
     )
 
 
@@ -253,8 +260,8 @@ def _bind_fields(view: GenerateView, handlers: "GenerateHandlers") -> None:
         **QUIET,
     )
     restored = [getattr(form, name) for name in RESTORED]
-    view.clip_file.upload(handlers.on_clip, view.clip_file, restored, **QUIET)
-    result.use_settings.click(handlers.on_use, [result.recipe], restored, **QUIET)
+    view.clip_file.upload(handlers.on_clip, view.clip_file, restored, **ANSWERED)
+    result.use_settings.click(handlers.on_use, [result.recipe], restored, **ANSWERED)
 
 
 RESTORED = (

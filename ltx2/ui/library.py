@@ -15,7 +15,7 @@ from ltx2.media.decode import read_first_picture
 from ltx2.serving.jobs import Cancelled, Done, Failed, Job, Queued, Running
 from ltx2.serving.worker import JobQueue
 from ltx2.ui.errors import errors_on_page
-from ltx2.ui.generate import QUIET
+from ltx2.ui.generate import ANSWERED
 from ltx2.ui.result import lend, render_failure, render_status
 from ltx2.ui.visitors import checked
 
@@ -145,25 +145,24 @@ def bind_library(view: LibraryView, queue: JobQueue, owner: gr.BrowserState) -> 
         handlers.on_list,
         [owner, view.search, view.which],
         listing,
-        **QUIET,
+        **ANSWERED,
     )
     view.more.click(
-        handlers.on_more, [owner, view.search, view.which, view.listed], listing, **QUIET
+        handlers.on_more, [owner, view.search, view.which, view.listed], listing, **ANSWERED
     )
-    view.gallery.select(handlers.on_choose, [owner, view.listed], choosing, **QUIET)
+    view.gallery.select(handlers.on_choose, [owner, view.listed], choosing, **ANSWERED)
     for button, handler in (
         (view.favourite, handlers.on_favourite),
         (view.delete, handlers.on_delete),
         (view.restore, handlers.on_restore),
     ):
-        done = button.click(handler, [owner, view.job], choosing, **QUIET)
-        done.success(handlers.on_list, [owner, view.search, view.which], listing, **QUIET)
+        done = button.click(handler, [owner, view.job], choosing, **ANSWERED)
+        done.success(handlers.on_list, [owner, view.search, view.which], listing, **ANSWERED)
     archived = view.archive.click(
         handlers.on_archive,
         [owner, view.search, view.which],
         view.archive_file,
-        show_progress="hidden",
-        api_visibility="private",
+        **ANSWERED,
     )
     archived.success(None, view.archive_file, None, js=DOWNLOAD_JS, api_visibility="private")
 

@@ -23,8 +23,8 @@ CACHE_SWEEP_S = 3_600
 CACHE_AGE_S = 24 * 3_600
 """How long a clip can be played and downloaded after it was made."""
 
-MAX_WAITING = 64
-"""Calls of programs that may wait; later ones are told to come back."""
+MAX_WAITING = 256
+"""Calls that may wait, mostly of programs; later ones are told to come back."""
 
 
 def build_page(queue: JobQueue) -> gr.Blocks:

@@ -8,6 +8,9 @@ import logging
 import shutil
 from pathlib import Path
 
+from safetensors import safe_open
+from safetensors.torch import save_file
+
 from ltx2.training.adapters import ATTENTION
 from ltx2.training.config import Lora, ModeChoice, OptimizerChoice, RateSchedule, Timesteps
 from ltx2.training.config import TrainConfig as Config
@@ -24,6 +27,8 @@ MORE_STEPS = {"zoom-out": 800}
 """Lessons that take longer than the others: a move is harder to learn than colours."""
 RANK = 4
 """All files of the checkpoint together stay below 40 MB."""
+STRENGTH = {"zoom-out": 1.75}
+"""What strength 1 of the file stands for, where what was trained is too gentle by itself."""
 TARGETS = (*ATTENTION, "*.net.0.proj", "*.net.2")
 
 
@@ -54,11 +59,23 @@ def train_lora(folder: Path, target: Path, lesson: str, *, steps: int = STEPS) -
     trained = train(configuration(work, target, steps=steps))
     file = target / "loras" / f"{lesson}.safetensors"
     log = target / "training" / f"{log_name(lesson)}.jsonl"
-    for source, copy in ((trained, file), (work / "run" / "training.jsonl", log)):
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(source, copy)
+    for path in (file, log):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    write_stronger(trained, file, STRENGTH.get(lesson, 1.0))
+    shutil.copy(work / "run" / "training.jsonl", log)
     logger.info("wrote %s", file)
     return file
+
+
+def write_stronger(source: Path, target: Path, strength: float) -> None:
+    """Copies a LoRA so that what it does at `strength` is what its copy does at 1."""
+    with safe_open(source, "pt") as file:
+        metadata = file.metadata()
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    for name in tensors:
+        if name.endswith("lora_B.weight"):
+            tensors[name] = tensors[name] * strength
+    save_file(tensors, target, metadata)
 
 
 def log_name(lesson: str) -> str:

@@ -27,14 +27,21 @@ def test_the_public_endpoint_keeps_its_name_and_parameters(page):
     assert [answer["component"] for answer in endpoint["returns"]] == ["Video", "Number"]
 
 
-def test_programs_do_not_wait_for_each_other_outside_of_the_queue_of_jobs(page):
+def test_programs_that_wait_leave_threads_for_the_page(page):
     generate = next(fn for fn in page.fns.values() if fn.api_name == GENERATE_VIDEO)
-    assert (generate.concurrency_limit, generate.queue) == (None, True)
+    assert generate.queue
+    assert 1 < generate.concurrency_limit <= page.max_threads / 2
 
 
 def test_every_other_event_is_private(page):
     public = [fn.api_name for fn in page.fns.values() if fn.api_visibility != "private"]
     assert public == [GENERATE_VIDEO]
+
+
+def test_what_a_visitor_asks_for_can_be_refused_aloud(page):
+    queued = {fn.fn.__name__ for fn in page.fns.values() if fn.queue and fn.fn is not None}
+    assert queued >= {"on_submit", "on_again", "on_stop", "on_clip", "on_use"}
+    assert queued >= {"on_list", "on_choose", "on_favourite", "on_delete", "on_restore"}
 
 
 def test_asking_how_far_a_job_is_does_not_wait_behind_clips(page):

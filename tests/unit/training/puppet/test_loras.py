@@ -3,6 +3,9 @@
 import shutil
 
 import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from ltx2.checkpoint.catalog import embedded_models, find_model
 from ltx2.checkpoint.lora import read_lora
@@ -25,3 +28,16 @@ def test_a_lora_is_trained_like_anybodys_and_lies_beside_the_model(tmp_path, mon
     assert f"{loras.log_name('blueprint')}" in LOGS
     assert (target / "training" / f"{loras.log_name('blueprint')}.jsonl").exists()
     assert file.stat().st_size < 2**21
+
+
+def test_a_stronger_copy_does_at_once_what_took_a_higher_strength(tmp_path):
+    source, target = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+    down, up = torch.randn(2, 4), torch.randn(3, 2)
+    names = ("x.lora_A.weight", "x.lora_B.weight")
+    save_file(dict(zip(names, (down, up), strict=True)), source, {"steps": "5"})
+    loras.write_stronger(source, target, 1.5)
+    with safe_open(target, "pt") as file:
+        assert file.metadata() == {"steps": "5"}
+        assert torch.allclose(
+            file.get_tensor(names[1]) @ file.get_tensor(names[0]), 1.5 * up @ down
+        )
