@@ -141,16 +141,16 @@ def build_form(models: Models) -> Form:
         **fields["prompt"],
         label="Prompt",
         placeholder="What is seen, and what is heard",
-        lines=4,
+        lines=3,
         max_lines=12,
         elem_id="prompt",
     )
     examples = _build_examples(offer.profile)
     with gr.Row():
         duration = gr.Slider(
-            **fields["duration"], step=0.1, label="Seconds", scale=2, min_width=160, buttons=[]
+            **fields["duration"], step=0.1, label="Seconds", min_width=160, buttons=[]
         )
-        shape = gr.Radio(**fields["shape"], label="Shape", scale=3, min_width=280, elem_id="shape")
+        shape = gr.Radio(**fields["shape"], label="Shape", min_width=296, elem_id="shape")
     model = gr.Radio(
         [(describe_quality(offer.name, offer.profile), offer.name) for offer in models.offers],
         value=offer.name,
@@ -373,7 +373,7 @@ def _describe_duration(profile: ModelProfile) -> dict[str, Any]:
         "minimum": shortest_s,
         "maximum": longest_s,
         "value": min(max(shortest_s, round(profile.duration_s, 1)), longest_s),
-        "info": f"Practised up to {profile.trained_duration_s:.3g} s",
+        "info": f"Trained to {profile.trained_duration_s:.3g} s",
     }
 
 

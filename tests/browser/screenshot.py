@@ -23,6 +23,7 @@ def main() -> None:
         page.locator("#summary p").wait_for(timeout=300_000)
         page.wait_for_timeout(700)
         page.mouse.move(0, 0)
+        page.evaluate("scrollTo(0, 0)")
         page.screenshot(path=TARGET)
 
 
