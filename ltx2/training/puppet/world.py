@@ -31,6 +31,8 @@ TURN_S = 0.95
 SMOOTHING_S = 0.03
 PUPPET_PAN, BALL_PAN, KEY_PAN = 0.6, 0.6, 0.6
 PEAK = 0.97
+LOUDNESS_RANGE = (0.8, 1.0)
+"""How hard a xylophone is struck, beside the hardest."""
 
 
 @dataclass(frozen=True)
@@ -277,9 +279,10 @@ def _bounce(scene: BouncingBall, canvas: Canvas, form: _Format) -> Sounding:
 def _play(scene: Xylophone, canvas: Canvas, form: _Format) -> Sounding:
     notes = plan_notes(scene, form.num_frames, form.frame_rate)
     boxes = draw_xylophone(canvas, notes, form.num_frames, form.frame_rate)
+    loudness = np.random.default_rng([scene.variation, 3]).uniform(*LOUDNESS_RANGE)
     waveform = np.zeros((2, form.num_samples), np.float32)
     for note in notes:
-        sound = note_sound(note.key, sample_rate=form.sample_rate)
+        sound = np.float32(loudness) * note_sound(note.key, sample_rate=form.sample_rate)
         mono = np.zeros(form.num_samples, np.float32)
         _add(mono, sound, round(note.time_s * form.sample_rate))
         waveform += panned(mono, KEY_PAN * KEY_X[note.key] / max(KEY_X.values()))
