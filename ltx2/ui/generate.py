@@ -41,7 +41,7 @@ from ltx2.ui.result import (
 )
 from ltx2.ui.visitors import checked, recognise
 
-POLL_S = 1.0
+POLL_S = 1.2
 """Seconds between looks at a job: often enough to see most steps of a small model,
 and seldom enough that 50 pages take less than a quarter of a processor core."""
 
