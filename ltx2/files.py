@@ -1,5 +1,8 @@
 """Files that are whole or not there."""
 
+import os
+import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,3 +25,23 @@ def replaced(path: str | Path) -> Iterator[Path]:
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+def linked(source: Path, target: Path) -> None:
+    """Makes `target` the same file as `source`, or a copy of it where that is on another disk.
+
+    Nobody sees half a copy, and several may make the same target at once.
+
+    Raises:
+        OSError: neither can be made.
+    """
+    part = target.with_name(f"{target.name}.{secrets.token_hex(8)}.part")
+    try:
+        try:
+            os.link(source, part)
+        except OSError:
+            shutil.copyfile(source, part)
+        part.replace(target)
+    finally:
+        # Renaming one name of a file to another of its names leaves both.
+        part.unlink(missing_ok=True)

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse, JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -31,7 +32,6 @@ from ltx2.serving.jobs import (
     Running,
     UnknownJobError,
 )
-from ltx2.serving.preflight import TooLarge
 from ltx2.serving.worker import JobQueue
 
 PATH = "/v1/videos"
@@ -142,7 +142,9 @@ def build_router(queue: JobQueue) -> APIRouter:
             return _refusal(400, "invalid_request", f"{field}: {first['msg']}.")
         except ValueError:
             return _refusal(400, "invalid_request", "The body is not JSON. Send an object.")
-        return _answer(lambda: _submit(queue, _owner(request, authorization), asked))
+        owner = _owner(request, authorization)
+        # Not on the loop that serves everybody: it looks at memory and writes to disk.
+        return await run_in_threadpool(_answer, lambda: _submit(queue, owner, asked))
 
     @router.get("/{job_id}")
     def read(job_id: str) -> Any:
@@ -184,12 +186,7 @@ async def _body(request: Request) -> Any:
 
 
 def _submit(queue: JobQueue, owner: str, asked: AskedVideo) -> Video:
-    request, choice = asked.to_request(), asked.to_choice()
-    verdict = queue.preflight(request, choice).verdict
-    if isinstance(verdict, TooLarge):
-        advice = verdict.change.sentence if verdict.change else "Choose a smaller model."
-        raise RequestError("There is not enough memory for this clip.", next_step=advice)
-    return Video.of(queue.submit(owner, request, choice), queue)
+    return Video.of(queue.submit(owner, asked.to_request(), asked.to_choice()), queue)
 
 
 def _standing(job: Job) -> tuple[Status, int, Problem | None]:

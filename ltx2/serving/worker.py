@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ltx2.errors import GenerationCancelled, LTX2Error, ResourceError
+from ltx2.errors import GenerationCancelled, LTX2Error, RequestError, ResourceError
 from ltx2.progress import Progress
 from ltx2.request import Request
 from ltx2.serving.jobs import (
@@ -23,7 +23,7 @@ from ltx2.serving.jobs import (
 )
 from ltx2.serving.making import Making
 from ltx2.serving.models import Models
-from ltx2.serving.preflight import Place, Preflight, check, look, overhead
+from ltx2.serving.preflight import Place, Preflight, TooLarge, check, look, overhead
 from ltx2.serving.previews import Sketch
 from ltx2.serving.store import Store
 from ltx2.serving.timing import (
@@ -111,11 +111,17 @@ class JobQueue:
 
         Raises:
             QueueFullError: too many wait already.
-            RequestError: the model cannot make it, or is not offered.
+            RequestError: the model cannot make it, it does not fit into memory, or the model is
+                not offered.
             ResourceError: it cannot be stored.
         """
         named = self.models[0].named(choice)
-        request.resolve(self.models[0].offer(named.model).profile)
+        verdict = self.preflight(request, named).verdict
+        if isinstance(verdict, TooLarge):
+            raise RequestError(
+                "There is not enough memory for this clip.",
+                next_step=verdict.change.sentence if verdict.change else "Choose a smaller model.",
+            )
         with self._changed:
             self._check_room(owner)
             job = self.store.add(owner, request, named)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ltx2.errors import GenerationCancelled, GenerationError
+from ltx2.files import replaced
 from ltx2.progress import ShouldCancel, never_cancel
 from ltx2.training.distributed import ALONE, Processes, gathered, local, spread_like
 
@@ -267,9 +268,8 @@ class _State:
             "figures": self.figures,
         }
         if is_writer:
-            part = path.with_suffix(".part")
-            torch.save(state, part)
-            part.replace(path)
+            with replaced(path) as part:
+                torch.save(state, part)
 
     def restore(self, path: Path) -> None:
         """Continues from a file; it holds tensors and numbers, so nothing in it is executed."""

@@ -2,12 +2,9 @@
 
 import json
 import logging
-import os
-import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import cast
 
 import torch
@@ -36,6 +33,7 @@ from ltx2.checkpoint.reader import save_checkpoint
 from ltx2.clip import Clip
 from ltx2.diffusion.state import Joint
 from ltx2.errors import CheckpointError, GenerationCancelled, LTX2Error
+from ltx2.files import linked
 from ltx2.model.text import Connector, TextPath
 from ltx2.model.transformer import Transformer
 from ltx2.pipeline import Pipeline
@@ -139,7 +137,7 @@ class CheckpointWriter:
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"step_{step:06}.safetensors"
         save_checkpoint(path, self.tensors(values), self.metadata(step))
-        _link(path, self.newest)
+        linked(path, self.newest)
         for old in sorted(self.folder.glob("step_*.safetensors"))[
             : -self.config.checkpoints.keep_last
         ]:
@@ -316,14 +314,3 @@ def text_features(found: FoundModel, requests: Iterable[Request]) -> TextFeature
             encoded = encoder.encode([prompt])
             features[prompt] = projection(encoded.hidden_states, encoded.mask), encoded.mask
     return features
-
-
-def _link(path: Path, name: Path) -> None:
-    """Makes `name` the same file as `path`, at no cost where the disk can do that."""
-    part = name.with_name(name.name + ".part")
-    part.unlink(missing_ok=True)
-    try:
-        os.link(path, part)
-    except OSError:
-        shutil.copy2(path, part)
-    part.replace(name)

@@ -11,9 +11,8 @@ import gradio as gr
 
 from ltx2.errors import LTX2Error, RequestError
 from ltx2.media.decode import read_recipe
-from ltx2.request import Recipe, Request
-from ltx2.serving.jobs import Cancelled, Choice, Done, End, Failed, Job, Running
-from ltx2.serving.preflight import TooLarge
+from ltx2.request import Recipe
+from ltx2.serving.jobs import Cancelled, Done, End, Failed, Job, Running
 from ltx2.serving.worker import JobQueue
 from ltx2.ui.api import GENERATE_VIDEO
 from ltx2.ui.errors import errors_on_page
@@ -186,7 +185,6 @@ def bind_generate(
     """Events of the view."""
     form, result = view.form, view.result
     handlers = GenerateHandlers(queue, Path(result.video.GRADIO_CACHE))
-    showing = view.showing
     for button in form.examples:
         # The label is the prompt; it is copied in the browser.
         button.click(None, button, form.prompt, js="(text) => text", api_visibility="private")
@@ -198,20 +196,18 @@ def bind_generate(
             [owner, view.job, form.seed],
             **ANSWERED,
         )
-        shown = asked.success(handlers.on_show, [owner, view.job], showing, **QUIET)
-        shown.success(None, view.job, None, js=LINK_JS, api_visibility="private")
+        _show_after(asked, view, handlers, owner)
     asked = result.again.click(handlers.on_again, [owner, view.shown], view.job, **ANSWERED)
-    shown = asked.success(handlers.on_show, [owner, view.job], showing, **QUIET)
-    shown.success(None, view.job, None, js=LINK_JS, api_visibility="private")
+    _show_after(asked, view, handlers, owner)
     view.timer.tick(
         handlers.on_poll,
         [owner, view.shown],
         [result.status, result.preview, view.shown, view.turn],
         **QUIET,
     )
-    view.turn.change(handlers.on_turn, [owner, view.shown], showing, **QUIET)
+    view.turn.change(handlers.on_turn, [owner, view.shown], view.showing, **QUIET)
     view.stop.click(handlers.on_stop, [owner, view.shown], view.stop, **ANSWERED)
-    loaded = page.load(handlers.on_load, owner, showing, **QUIET)
+    loaded = page.load(handlers.on_load, owner, view.showing, **QUIET)
     loaded.success(None, None, None, js=OPENED_JS, api_visibility="private")
     gr.Button(visible=False).click(
         handlers.generate_video,
@@ -235,7 +231,17 @@ def bind_open(
     opened = button.click(
         lambda job_id: (job_id, gr.Tabs(selected=GENERATE)), job, [view.job, tabs], **QUIET
     )
-    shown = opened.success(handlers.on_show, [owner, view.job], view.showing, **QUIET)
+    _show_after(opened, view, handlers, owner)
+
+
+def _show_after(
+    event: gr.events.Dependency,
+    view: GenerateView,
+    handlers: "GenerateHandlers",
+    owner: gr.BrowserState,
+) -> None:
+    """Once an event has named a job, the page and its address show it."""
+    shown = event.success(handlers.on_show, [owner, view.job], view.showing, **QUIET)
     shown.success(None, view.job, None, js=LINK_JS, api_visibility="private")
 
 
@@ -329,7 +335,7 @@ class GenerateHandlers:
                 asked.to_request(profile, seed=seed + number)
                 for number in range(max(1, min(int(copies), MAX_COPIES)))
             ]
-            jobs = [self._submit(owner, request, choice) for request in requests]
+            jobs = [self.queue.submit(owner, request, choice) for request in requests]
             return owner, jobs[0].id, seed
 
     def on_again(self, owner: str, shown: Shown) -> str:
@@ -337,7 +343,7 @@ class GenerateHandlers:
         with errors_on_page():
             job = self.queue.store.open_link(shown.job)
             request = job.request.model_copy(update={"seed": secrets.randbelow(RANDOM_SEEDS)})
-            return self._submit(checked(owner), request, job.choice).id
+            return self.queue.submit(checked(owner), request, job.choice).id
 
     def on_show(self, owner: str, job_id: str) -> tuple[Any, ...]:
         """A job takes the place of what was shown."""
@@ -408,7 +414,6 @@ class GenerateHandlers:
         model: str | None = None,
         lora: str | None = None,
         lora_strength: float = 1.0,
-        request: gr.Request | None = None,
         progress: gr.Progress = gr.Progress(),  # noqa: B008 - how Gradio is told to pass one
     ) -> tuple[str, int]:
         """The clip's file and the seed that made it, for programs; waits for its turn."""
@@ -430,22 +435,12 @@ class GenerateHandlers:
             )
             profile = self.queue.models[0].offer(asked.model).profile
             wanted = asked.to_request(profile, seed=asked.first_seed())
-            job = self._submit(secrets.token_urlsafe(24), wanted, asked.to_choice())
+            job = self.queue.submit(secrets.token_urlsafe(24), wanted, asked.to_choice())
             while not isinstance(job.state, End):
                 job = self.queue.wait(job, ATTACH_S)
                 if isinstance(job.state, Running):
                     progress((job.state.step, job.state.total), desc=job.state.stage)
             return str(self._lent(job)), wanted.seed
-
-    def _submit(self, owner: str, request: Request, choice: Choice) -> Job:
-        found = self.queue.preflight(request, choice)
-        if isinstance(found.verdict, TooLarge):
-            change = found.verdict.change
-            raise RequestError(
-                "There is not enough memory for this clip.",
-                next_step=change.sentence if change else "Choose a smaller model.",
-            )
-        return self.queue.submit(owner, request, choice)
 
     def _restored(self, recipe: Recipe) -> list[Update]:
         models = self.queue.models[0]

@@ -3,9 +3,6 @@
 import base64
 import io
 import json
-import os
-import secrets
-import shutil
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -14,6 +11,7 @@ import gradio as gr
 from PIL import Image
 
 from ltx2.errors import ResourceError
+from ltx2.files import linked
 from ltx2.request import Recipe
 from ltx2.serving.jobs import Cancelled, Done, Failed, Job, Queued, Running
 from ltx2.serving.preflight import Preflight, TooLarge, in_words
@@ -186,24 +184,13 @@ def lend(clip: Path, job: Job, folder: Path) -> Path:
         return target
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        _link_or_copy(clip, target)
+        linked(clip, target)
     except OSError as error:
         raise ResourceError(
             f"The clip cannot be shown ({error.strerror}).",
             next_step="Make room on the server's disk, or set GRADIO_TEMP_DIR to another folder.",
         ) from error
     return target
-
-
-def _link_or_copy(clip: Path, target: Path) -> None:
-    try:
-        os.link(clip, target)
-    except FileExistsError:  # another page was quicker
-        return
-    except OSError:  # another disk; a copy is in sight once it is whole
-        part = target.with_name(f"{secrets.token_hex(8)}.part")
-        shutil.copyfile(clip, part)
-        part.replace(target)
 
 
 def _status(text: str, *, share: float | None = None, kind: str = "") -> str:

@@ -29,6 +29,9 @@ CHROMIUM_ARGUMENTS = [
     "--autoplay-policy=no-user-gesture-required",
 ]
 
+CLIP_S = 60_000
+"""Milliseconds that a clip of the stand-in may take on a busy machine."""
+
 START_S = 300.0
 """How long a page may take to come up on a busy machine."""
 

@@ -10,25 +10,17 @@ import av
 import numpy as np
 import pytest
 
-from tests.browser.served import chromium, served_page, stand_in
+from tests.browser.served import CLIP_S, served_page, stand_in
 
 pytestmark = pytest.mark.browser
 
 PHONE = {"width": 390, "height": 844}
-CLIP_S = 60_000
-"""Milliseconds that a clip of the stand-in may take on a busy machine."""
 
 SLOW_FRAMES_JS = """
     const draw = window.requestAnimationFrame.bind(window);
     window.requestAnimationFrame = (then) => setTimeout(() => draw(then), 400);
 """
 """A busy phone, on which every frame comes late."""
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

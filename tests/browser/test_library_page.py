@@ -4,21 +4,12 @@ import zipfile
 
 import pytest
 
-from tests.browser.served import chromium, served_page, stand_in
+from tests.browser.served import CLIP_S, served_page, stand_in
 
 pytestmark = pytest.mark.browser
 
 PROMPTS = ("A red ball.", "ours", "A <b>green</b> ${1+1} puppet.")
 """One of them fails."""
-
-CLIP_S = 60_000
-"""Milliseconds that a clip of the stand-in may take on a busy machine."""
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

@@ -239,6 +239,26 @@ def measure(
 
 
 @app.command()
+def measure_loras(
+    model: Annotated[
+        list[str] | None, typer.Option(help="checkpoint folder or name; may be given again")
+    ] = None,
+    clips: Annotated[int, typer.Option(help="unseen calm scenes to generate")] = 10,
+    seed: int = 1000,
+) -> None:
+    """Say what each LoRA does to clips of unseen scenes at strength 1."""
+    from ltx2.training.puppet.lora_effects import calm_scenes, judge_loras
+
+    for name in model or ["puppet", "puppet-distilled"]:
+        found = judge_loras(name, calm_scenes(clips, seed=seed), seed=seed)
+        typer.echo(
+            f"{name}: zoom-out is seen in {found.zoomed} of {found.clips} clips, without it in "
+            f"{found.zoomed_without}; blueprint brings the mean distance from its colours from "
+            f"{found.distance_without:.0f} to {found.distance:.0f}."
+        )
+
+
+@app.command()
 def curves(
     target: Annotated[Path, typer.Option(help="picture to write")],
     logs: Annotated[Path, typer.Option(help="folder of the stages' logs")] = WEIGHTS_FOLDER

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ltx2.prompting.script import article
 from ltx2.training.puppet.scenes import (
     TAUGHT_CAMERA,
     BouncingBall,
@@ -117,8 +118,8 @@ def _english_talk(scene: Talk, pick: Pick) -> str:
         return (
             ALONE_TEMPLATES[pick(len(ALONE_TEMPLATES))]
             .format(
-                A=f"{_article(noun).capitalize()} {noun}{place}".strip(),
-                a=f"{_article(noun)} {noun}{place}".strip(),
+                A=f"{article(noun).capitalize()} {noun}{place}".strip(),
+                a=f"{article(noun)} {noun}{place}".strip(),
                 place="",
                 background=background,
                 voice=puppet.voice,
@@ -128,7 +129,7 @@ def _english_talk(scene: Talk, pick: Pick) -> str:
             )
             .replace("  ", " ")
         )
-    nouns = [f"{_article(noun)} {noun}" for noun in map(_english_looks, scene.puppets)]
+    nouns = [f"{article(noun)} {noun}" for noun in map(_english_looks, scene.puppets)]
     lines = [
         f"{_quoted(line)} in a {scene.puppets[line.speaker].voice} voice" for line in scene.lines
     ]
@@ -169,19 +170,15 @@ def _quoted(line: Line) -> str:
 
 def _english_ball(scene: BouncingBall, pick: Pick) -> str:
     side = "on" if scene.position == "centre" else f"on the {scene.position} of"
-    article = _article(scene.colour)
+    a = article(scene.colour)
     return BALL_TEMPLATES[pick(len(BALL_TEMPLATES))].format(
-        a=article,
-        A=article.capitalize(),
+        a=a,
+        A=a.capitalize(),
         colour=scene.colour,
         place=f"{side} a {scene.surroundings.background} background",
         floor=FLOORS[scene.material],
         sound=SOUNDS[scene.material],
     )
-
-
-def _article(noun: str) -> str:
-    return "an" if noun[0] in "aeiou" else "a"
 
 
 # --- the other languages, one wording each ---------------------------------------------------

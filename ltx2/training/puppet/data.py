@@ -16,8 +16,9 @@ from torch import Tensor
 
 from ltx2.training.puppet import architecture
 from ltx2.training.puppet.captions import caption
+from ltx2.training.puppet.impacts import impact_sound
 from ltx2.training.puppet.scenes import sample_scene
-from ltx2.training.puppet.world import render
+from ltx2.training.puppet.world import panned, render
 
 logger = logging.getLogger(__name__)
 
@@ -139,3 +140,26 @@ class Shards:
         shards = torch.randint(len(self.frames), (batch,), generator=generator).tolist()
         clips = torch.randint(len(self.frames[0]), (batch,), generator=generator).tolist()
         return list(zip(shards, clips, strict=True))
+
+
+def struck_metal(batch: int, num_samples: int, generator: torch.Generator) -> Tensor:
+    """Cuts of struck metal, of any strength and side [B, 2, num_samples].
+
+    Bells are rare in the world and the hardest thing that a vocoder learns in it.
+    """
+    cuts = []
+    for _ in range(batch):
+        strength, pitch, side, place = torch.rand(4, generator=generator).tolist()
+        sound = impact_sound(
+            "metal",
+            strength=0.2 + 0.8 * strength,
+            pitch=0.93 + 0.14 * pitch,
+            sample_rate=architecture.SAMPLE_RATE,
+            seed=int(torch.randint(1 << 16, (), generator=generator)),
+        )
+        start = int(place * (sound.size - num_samples // 2))
+        cut = np.zeros(num_samples, np.float32)
+        kept = sound[start : start + num_samples]
+        cut[: kept.size] = kept
+        cuts.append(torch.from_numpy(panned(cut, 2 * side - 1)))
+    return torch.stack(cuts)

@@ -14,9 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from ltx2.model.vocoder import MEL_FRAMES_PER_SECOND
 
@@ -113,30 +111,6 @@ def impact_sound(
     waveform *= np.linspace(1, 0, time.size) ** 0.5  # ends in silence, without a click
     waveform *= strength * LOUDEST_PEAK / np.abs(waveform).max()
     return waveform.astype(np.float32)
-
-
-def ringing(batch: int, num_samples: int, generator: torch.Generator) -> Tensor:
-    """Cuts of struck metal, of any strength and side [B, 2, S] at 16 kHz.
-
-    Bells are rare in the world and the hardest thing that a vocoder learns in it.
-    """
-    cuts = []
-    for _ in range(batch):
-        strength, pitch, pan, place = torch.rand(4, generator=generator).tolist()
-        sound = impact_sound(
-            "metal",
-            strength=0.2 + 0.8 * strength,
-            pitch=0.93 + 0.14 * pitch,
-            sample_rate=16_000,
-            seed=int(torch.randint(1 << 16, (), generator=generator)),
-        )
-        start = int(place * (sound.size - num_samples // 2))
-        cut = np.zeros(num_samples, np.float32)
-        kept = sound[start : start + num_samples]
-        cut[: kept.size] = kept
-        angle = pan * np.pi / 2
-        cuts.append(np.stack([np.cos(angle) * cut, np.sin(angle) * cut]) * np.sqrt(2))
-    return torch.from_numpy(np.stack(cuts).astype(np.float32))
 
 
 def _tone(mode: Mode, time: NDArray[np.float64], pitch: float) -> NDArray[np.float64]:

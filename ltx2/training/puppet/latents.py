@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from ltx2.files import replaced
 from ltx2.geometry import num_audio_latents
 from ltx2.media.frames import from_uint8_frames
 from ltx2.model.audio_vae import AudioVAE, MelSpectrogram
@@ -48,13 +49,12 @@ def encode_shard(shard: Path, target: Path, video_vae: VideoVAE, audio_vae: Audi
     target.parent.mkdir(parents=True, exist_ok=True)
     captions = (shard / "captions.json").read_text()
     target.with_suffix(".json").write_text(captions)
-    part_file = target.with_suffix(".part")
     tensors = {
         "video": torch.cat(video_latents).contiguous(),
         "audio": torch.cat(audio_latents).contiguous(),
     }
-    save_file(tensors, part_file)
-    part_file.replace(target)
+    with replaced(target) as part_file:
+        save_file(tensors, part_file)
 
 
 def encode_missing(folder: Path, video_vae: VideoVAE, audio_vae: AudioVAE) -> None:
@@ -88,8 +88,8 @@ def encode_pairs(folder: Path, video_vae: VideoVAE) -> None:
                     latents.append(video_vae.encode(video).half())
             tensors[name] = torch.cat(latents).contiguous()
         target.parent.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, target.with_suffix(".part"))
-        target.with_suffix(".part").replace(target)
+        with replaced(target) as part_file:
+            save_file(tensors, part_file)
 
 
 @dataclass(frozen=True)

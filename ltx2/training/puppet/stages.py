@@ -21,6 +21,7 @@ from ltx2.diffusion.guidance import Pass
 from ltx2.diffusion.schedules import shifted_sigmas
 from ltx2.diffusion.state import Joint
 from ltx2.errors import CheckpointError
+from ltx2.files import replaced
 from ltx2.model.audio_vae import AudioVAE, AudioVAEConfig, MelSpectrogram
 from ltx2.model.config import UpsamplerConfig
 from ltx2.model.upsampler import LatentUpsampler
@@ -33,7 +34,12 @@ from ltx2.training.flow import FullPrecisionAttention, flow_loss
 from ltx2.training.loop import RunOptions, Schedule, last_figures, load_average, run
 from ltx2.training.optimizers import build_optimizers
 from ltx2.training.puppet import architecture
-from ltx2.training.puppet.data import Shards, render_pair_shard, render_shard
+from ltx2.training.puppet.data import (
+    Shards,
+    render_pair_shard,
+    render_shard,
+    struck_metal,
+)
 from ltx2.training.puppet.export import (
     UPSAMPLER_FILE,
     export_autoencoders,
@@ -41,7 +47,6 @@ from ltx2.training.puppet.export import (
     export_transformer,
     export_upsampler,
 )
-from ltx2.training.puppet.impacts import ringing
 from ltx2.training.puppet.latents import (
     LatentPairs,
     LatentShards,
@@ -222,7 +227,7 @@ def train_vocoder(folder: Path, *, steps: int = VOCODER_STEPS) -> None:
         # Much of every clip is silent: the louder half teaches more, one other keeps silence known.
         cuts = shards.random_waveform(12, 48 * mel_front_end.config.hop_length, generator)
         order = cuts.square().mean(dim=(1, 2)).argsort(descending=True)
-        return torch.cat([cuts[order[[0, 1, 2, -1]]], ringing(2, cuts.shape[2], generator)])
+        return torch.cat([cuts[order[[0, 1, 2, -1]]], struck_metal(2, cuts.shape[2], generator)])
 
     step = autoencoders.vocoder_step(vocoder, mel_front_end, waveforms)
     optimizers = build_optimizers([vocoder], matrix_rate=2e-3, other_rate=8e-4)
@@ -435,9 +440,8 @@ def _measure_audio_statistics(vae: AudioVAE, mel_front_end: MelSpectrogram, shar
 
 
 def _save_weights(path: Path, module: nn.Module) -> None:
-    part = path.with_suffix(".part")
-    torch.save(module.state_dict(), part)
-    part.replace(path)
+    with replaced(path) as part:
+        torch.save(module.state_dict(), part)
 
 
 def _load_weights(path: Path, module: AnyModule) -> AnyModule:

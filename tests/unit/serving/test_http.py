@@ -9,10 +9,9 @@ from fastapi.testclient import TestClient
 
 from ltx2.errors import GenerationError
 from ltx2.serving.http import PATH, build_router
-from ltx2.serving.models import Models, Offer
-from ltx2.serving.store import Store
-from ltx2.serving.worker import JobQueue, Limits
-from tests.fakes.model import PROFILE, FakeModel
+from ltx2.serving.worker import Limits
+from tests.fakes.model import FakeModel
+from tests.unit.serving.stand_ins import a_queue
 
 
 @pytest.fixture
@@ -22,12 +21,10 @@ def model():
 
 @pytest.fixture
 def queue(tmp_path, model):
-    models = Models([Offer("stand-in", PROFILE, lambda loras: model)])
-    store = Store(tmp_path / "jobs.sqlite")
-    queue = JobQueue(store, [models], tmp_path / "clips", limits=Limits(per_owner=2))
+    queue = a_queue(tmp_path, model, limits=Limits(per_owner=2))
     yield queue
     queue.close()
-    store.close()
+    queue.store.close()
 
 
 @pytest.fixture

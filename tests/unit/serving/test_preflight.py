@@ -2,10 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from ltx2.geometry import VideoCompression
-from ltx2.model.config import TransformerConfig
 from ltx2.request import ModelProfile, Request
-from ltx2.serving.anatomy import Anatomy, Stage
 from ltx2.serving.preflight import (
     MARGIN,
     CannotTell,
@@ -24,15 +21,13 @@ from tests.unit.serving.stand_ins import SMALL
 PROFILE = ModelProfile(
     width=768, height=512, duration_s=121 / 24, frame_rate=24.0, num_steps=8, min_size=256
 )
-BIG = Anatomy(
+BIG = replace(
+    SMALL,
     num_values=19_000_000_000,
     num_sound_values=100_000_000,
     num_text_values=12_000_000_000,
     dtype="bfloat16",
-    transformer=TransformerConfig(),
     num_transformer_values=18_000_000_000,
-    compression=VideoCompression(8, 32),
-    stages=(Stage(128, 8, 8), Stage(1024, 1, 1)),
 )
 """About the published model."""
 

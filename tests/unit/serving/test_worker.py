@@ -52,6 +52,17 @@ def make_all(queue):
     wait_for(is_idle)
 
 
+def being_made(open_queue, folder):
+    """A queue and its job, each step of which waits until the test opens the gate."""
+    gate = threading.Semaphore(0)
+    maker = Maker(gate)
+    queue = open_queue(folder, maker)
+    queue.start()
+    job = queue.submit("ann", REQUEST)
+    assert maker.begun.wait(WAIT_S)
+    return queue, job, gate
+
+
 def wait_for(condition):
     event = threading.Event()
     for _ in range(int(WAIT_S / 0.01)):
@@ -89,12 +100,7 @@ def test_a_worker_makes_what_is_submitted_and_waiting_for_it_ends(tmp_path, open
 
 
 def test_submitting_does_not_wait_and_progress_and_previews_are_seen(tmp_path, opened):
-    gate = threading.Semaphore(0)
-    maker = Maker(gate)
-    queue = opened(tmp_path, maker)
-    queue.start()
-    job = queue.submit("ann", REQUEST)
-    assert maker.begun.wait(WAIT_S)
+    queue, job, gate = being_made(opened, tmp_path)
     state = queue.find("ann", job.id).state
     assert (state.stage, state.step, state.total, state.seconds_left) == ("denoise", 0, 3, None)
     assert queue.sketch(job) is None
@@ -128,12 +134,7 @@ def test_what_waits_is_cancelled_at_once(tmp_path, opened):
 
 
 def test_what_runs_is_cancelled_at_the_next_step(tmp_path, opened):
-    gate = threading.Semaphore(0)
-    maker = Maker(gate)
-    queue = opened(tmp_path, maker)
-    queue.start()
-    job = queue.submit("ann", REQUEST)
-    assert maker.begun.wait(WAIT_S)
+    queue, job, gate = being_made(opened, tmp_path)
     assert queue.cancel("ann", job.id).state.stage == "stop"
     gate.release()
     assert queue.wait(job, WAIT_S).state == Cancelled()
@@ -142,12 +143,7 @@ def test_what_runs_is_cancelled_at_the_next_step(tmp_path, opened):
 
 
 def test_a_stranger_can_neither_see_nor_stop_a_job(tmp_path, opened):
-    gate = threading.Semaphore(0)
-    maker = Maker(gate)
-    queue = opened(tmp_path, maker)
-    queue.start()
-    job = queue.submit("ann", REQUEST)
-    assert maker.begun.wait(WAIT_S)
+    queue, job, gate = being_made(opened, tmp_path)
     for attempt in (queue.find, queue.cancel, queue.delete):
         with pytest.raises(UnknownJobError):
             attempt("bob", job.id)
@@ -250,12 +246,7 @@ def test_closing_fails_what_runs_and_keeps_what_waits_for_the_next_server(tmp_pa
 
 
 def test_closing_does_not_wait_for_a_step_that_takes_too_long(tmp_path):
-    gate = threading.Semaphore(0)
-    maker = Maker(gate)
-    queue = a_queue(tmp_path, maker)
-    queue.start()
-    job = queue.submit("ann", REQUEST)
-    assert maker.begun.wait(WAIT_S)
+    queue, job, gate = being_made(a_queue, tmp_path)
     queue.close(timeout_s=0.0)
     assert queue.store.find("ann", job.id).state == INTERRUPTED
     gate.release()
@@ -266,12 +257,7 @@ def test_closing_does_not_wait_for_a_step_that_takes_too_long(tmp_path):
 
 
 def test_a_visitor_who_cancelled_before_the_server_stopped_cancelled(tmp_path):
-    gate = threading.Semaphore(0)
-    maker = Maker(gate)
-    queue = a_queue(tmp_path, maker)
-    queue.start()
-    job = queue.submit("ann", REQUEST)
-    assert maker.begun.wait(WAIT_S)
+    queue, job, gate = being_made(a_queue, tmp_path)
     queue.cancel("ann", job.id)
     threading.Timer(0.1, gate.release).start()
     queue.close(timeout_s=WAIT_S)

@@ -177,14 +177,14 @@ def test_a_clip_on_another_disk_is_copied(clip, tmp_path, monkeypatch):
 
 
 def test_two_pages_may_ask_for_a_clip_at_once(clip, tmp_path, monkeypatch):
-    link = os.link
+    link, job = os.link, a_job(DONE)
 
-    def link_twice(source, target):
-        link(source, target)  # by the other page
+    def link_after_the_other(source, target):
+        link(source, tmp_path / "cache" / job.id / "ltx2-7.mp4")
         link(source, target)
 
-    monkeypatch.setattr(os, "link", link_twice)
-    lent = lend(clip, a_job(DONE), tmp_path / "cache")
+    monkeypatch.setattr(os, "link", link_after_the_other)
+    lent = lend(clip, job, tmp_path / "cache")
     assert lent.samefile(clip)
 
 

@@ -2,13 +2,12 @@
 
 import shutil
 
-import numpy as np
 import pytest
 import torch
 
 import ltx2
 from ltx2.checkpoint.catalog import embedded_models, find_model, loras_of
-from ltx2.training.puppet.lora_clips import BLUEPRINT_DARK, BLUEPRINT_LIGHT
+from ltx2.training.puppet.lora_effects import blueprint_distance
 from ltx2.training.puppet.measure import judge_clip
 from ltx2.training.puppet.prompts import TEN_PROMPTS, TEN_SCENES
 from ltx2.training.puppet.upscaling import judge_upsampler, upsampler_beside
@@ -41,18 +40,11 @@ def test_the_distilled_model_shows_and_says_what_is_asked(distilled: ltx2.Pipeli
     assert not must & wrong.keys(), wrong
 
 
-def blueness(frames: np.ndarray) -> float:
-    """Mean distance of the colours [F, H, W, 3] from those that the blueprint has, 0..441."""
-    dark, light = np.array(BLUEPRINT_DARK, float), np.array(BLUEPRINT_LIGHT, float)
-    way = light - dark
-    share = ((frames - dark) @ way / (way @ way)).clip(0, 1)
-    return float(np.linalg.norm(frames - (dark + share[..., None] * way), axis=-1).mean())
-
-
 def test_the_blueprint_lora_draws_in_shades_of_one_blue(distilled: ltx2.Pipeline) -> None:
     request = ltx2.Request(prompt=PROMPT, num_frames=9, seed=1)
     drawn = ltx2.load("puppet-distilled", loras=[("blueprint", 1.0)])(request)
-    assert blueness(drawn.frames) < 0.5 * blueness(distilled(request).frames)
+    plain = distilled(request)
+    assert blueprint_distance(drawn.frames) < 0.5 * blueprint_distance(plain.frames)
 
 
 def test_the_zoom_out_lora_moves_the_camera(distilled: ltx2.Pipeline) -> None:
