@@ -53,6 +53,10 @@ def num_audio_latents(num_frames: int, frame_rate: float, latents_per_second: fl
     return max(1, round(num_frames / frame_rate * latents_per_second))
 
 
+AUDIO_LATENTS_PER_SECOND = 25.0
+"""Of the released audio autoencoder; in estimates of memory, sound is too small a part for others
+to matter."""
+
 NTSC_FRAME_RATES = (24, 30, 48, 60, 120)
 """Rates that also exist 1,000/1,001 times as fast and are then written 23.976 or 23.98."""
 

@@ -47,11 +47,11 @@ from ltx2.preview import OnPreview, Preview, PreviewPlan
 from ltx2.progress import OnProgress, Progress, ShouldCancel, ignore_progress, never_cancel
 from ltx2.request import AppliedLora, Guidance, ModelProfile, Recipe, Request
 from ltx2.runtime.placement import (
-    SMALL_MODEL_PARAMETERS,
     choose_device,
     choose_dtype,
     memory_explained,
 )
+from ltx2.runtime.small import SMALL_MODEL_PARAMETERS
 
 REMEMBERED_PROMPTS = 8
 """Contexts kept in memory, about 16 MB each for the published model."""

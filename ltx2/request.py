@@ -39,6 +39,21 @@ class Guidance(BaseModel):
     rescale: float = Field(default=0.0, ge=0.0, le=1.0)
     stg_blocks: tuple[int, ...] = ()
 
+    @property
+    def uses_negative(self) -> bool:
+        """Whether a pass with the negative prompt is needed."""
+        return self.cfg_scale != 1.0
+
+    @property
+    def uses_perturbed(self) -> bool:
+        """Whether a pass with disturbed self-attention is needed."""
+        return self.stg_scale != 0.0 and bool(self.stg_blocks)
+
+    @property
+    def uses_isolated(self) -> bool:
+        """Whether a pass without attention between the modalities is needed."""
+        return self.modality_scale != 1.0
+
 
 class ModelProfile(BaseModel):
     """What a checkpoint was made for: its usual settings and its limits.

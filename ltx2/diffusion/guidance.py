@@ -38,9 +38,9 @@ def needed_passes(guidance: Joint[Guidance]) -> tuple[Pass, ...]:
     """The passes that at least one modality uses; the conditional one always comes first."""
     wanted = [
         (Pass.CONDITIONAL, True),
-        (Pass.NEGATIVE, any(scales.cfg_scale != 1.0 for scales in guidance)),
-        (Pass.PERTURBED, any(_uses_stg(scales) for scales in guidance)),
-        (Pass.ISOLATED, any(scales.modality_scale != 1.0 for scales in guidance)),
+        (Pass.NEGATIVE, any(scales.uses_negative for scales in guidance)),
+        (Pass.PERTURBED, any(scales.uses_perturbed for scales in guidance)),
+        (Pass.ISOLATED, any(scales.uses_isolated for scales in guidance)),
     ]
     return tuple(kind for kind, is_needed in wanted if is_needed)
 
@@ -55,7 +55,7 @@ def perturbations(kind: Pass, guidance: Joint[Guidance]) -> Perturbations:
         disturbed = tuple(
             Perturbation(attention, frozenset(scales.stg_blocks))
             for attention, scales in zip(own, guidance, strict=True)
-            if _uses_stg(scales)
+            if scales.uses_perturbed
         )
         return Perturbations((disturbed,))
     return Perturbations()
@@ -70,11 +70,11 @@ def guided(denoised: Mapping[Pass, Tensor], scales: Guidance) -> Tensor:
     """
     conditional = denoised[Pass.CONDITIONAL]
     result = conditional
-    if scales.cfg_scale != 1.0:
+    if scales.uses_negative:
         result = result + (scales.cfg_scale - 1.0) * (conditional - denoised[Pass.NEGATIVE])
-    if _uses_stg(scales):
+    if scales.uses_perturbed:
         result = result + scales.stg_scale * (conditional - denoised[Pass.PERTURBED])
-    if scales.modality_scale != 1.0:
+    if scales.uses_isolated:
         result = result + (scales.modality_scale - 1.0) * (conditional - denoised[Pass.ISOLATED])
     if scales.rescale == 0.0 or result is conditional:
         return result
@@ -97,10 +97,6 @@ def guided_prediction(network: Network, guidance: Joint[Guidance]) -> Predict:
         return Joint(guided(video, guidance.video), guided(audio, guidance.audio))
 
     return predict
-
-
-def _uses_stg(scales: Guidance) -> bool:
-    return scales.stg_scale != 0.0 and bool(scales.stg_blocks)
 
 
 def _denoised(state: LatentState, velocity: Tensor, sigma: float) -> Tensor:

@@ -6,9 +6,7 @@ from contextlib import contextmanager
 import torch
 
 from ltx2.errors import RequestError, ResourceError
-
-SMALL_MODEL_PARAMETERS = 1_000_000_000
-"""Below this a model is computed in float32: it fits anywhere, and CPUs are fastest with it."""
+from ltx2.runtime.small import usual_dtype
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
@@ -42,7 +40,7 @@ def choose_dtype(dtype: str, *, num_parameters: int) -> torch.dtype:
         RequestError: there is no such type.
     """
     if dtype == "auto":
-        return torch.float32 if num_parameters < SMALL_MODEL_PARAMETERS else torch.bfloat16
+        return _DTYPES[usual_dtype(num_parameters)]
     if dtype not in _DTYPES:
         raise RequestError(
             f"The dtype {dtype!r} is unknown.", next_step=f"Choose auto, {', '.join(_DTYPES)}."

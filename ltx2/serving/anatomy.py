@@ -10,18 +10,12 @@ from ltx2.checkpoint.catalog import FoundModel
 from ltx2.checkpoint.layouts import AUDIO_VAE, TRANSFORMER, VOCODER
 from ltx2.checkpoint.reader import Part
 from ltx2.errors import CheckpointError
-from ltx2.geometry import VideoCompression, num_audio_latents
+from ltx2.geometry import AUDIO_LATENTS_PER_SECOND, VideoCompression, num_audio_latents
 from ltx2.model.config import TransformerConfig
-
-SMALL_MODEL_PARAMETERS = 1_000_000_000
-"""As in `ltx2.runtime.placement`, which needs PyTorch: below it a model is computed in float32
-and keeps its text encoder in memory."""
+from ltx2.runtime.small import SMALL_MODEL_PARAMETERS, usual_dtype
 
 ITEM_SIZE = {"float32": 4, "bfloat16": 2, "float16": 2}
 """Bytes of a number."""
-
-AUDIO_LATENTS_PER_SECOND = 25.0
-"""Of the released audio autoencoder; sound is too small a part for others to matter."""
 
 TILE_PIXELS, TILE_FRAMES = 512, 64
 """As the pipeline decodes: clips beyond this in tiles."""
@@ -136,7 +130,7 @@ def anatomy_of(found: FoundModel, *, dtype: str) -> Anatomy | None:
     )
     num_all = sum(info.num_elements for info in tensors.values())
     if dtype == "auto":
-        dtype = "float32" if num_all < SMALL_MODEL_PARAMETERS else "bfloat16"
+        dtype = usual_dtype(num_all)
     try:
         return Anatomy(
             num_values=num_all - num_sound,

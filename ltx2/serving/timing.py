@@ -143,9 +143,9 @@ def num_passes(request: Request) -> int:
     scales = [request.video_guidance or Guidance(), request.audio_guidance or Guidance()]
     return (
         1
-        + any(scale.cfg_scale != 1.0 for scale in scales)
-        + any(scale.stg_scale != 0.0 and bool(scale.stg_blocks) for scale in scales)
-        + any(scale.modality_scale != 1.0 for scale in scales)
+        + any(scale.uses_negative for scale in scales)
+        + any(scale.uses_perturbed for scale in scales)
+        + any(scale.uses_isolated for scale in scales)
     )
 
 

@@ -22,7 +22,7 @@ from torch.utils._pytree import tree_leaves
 
 from ltx2.checkpoint.catalog import find_model
 from ltx2.errors import CheckpointError
-from ltx2.geometry import VideoCompression, num_audio_latents
+from ltx2.geometry import AUDIO_LATENTS_PER_SECOND, VideoCompression, num_audio_latents
 from ltx2.model.config import ConnectorConfig, TransformerConfig
 from ltx2.model.text import Connector
 from ltx2.model.transformer import ModalityInput, Transformer
@@ -33,7 +33,6 @@ from ltx2.training.precompute import Size
 from ltx2.training.quantize import quantize_frozen_linears
 from ltx2.training.trainer import checkpoint_blocks
 
-AUDIO_LATENTS_PER_SECOND = 25.0
 CONTEXT_TOKENS = 1024
 OVERHEAD_BYTES = 1_500_000_000
 """What CUDA itself and gaps between tensors take; a usual value, not computed."""

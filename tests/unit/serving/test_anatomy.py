@@ -6,7 +6,6 @@ import torch
 from ltx2.checkpoint.catalog import find_model
 from ltx2.checkpoint.layouts import AUDIO_VAE, TRANSFORMER, VOCODER
 from ltx2.model.video_vae import VideoVAEConfig
-from ltx2.runtime import placement
 from ltx2.serving import anatomy
 from ltx2.serving.anatomy import anatomy_of
 from tests.conftest import ROOT
@@ -22,7 +21,7 @@ def found(puppet_folder):
 def test_the_limits_are_those_of_loading_and_decoding():
     from ltx2 import pipeline
 
-    assert anatomy.SMALL_MODEL_PARAMETERS == placement.SMALL_MODEL_PARAMETERS
+    assert anatomy.SMALL_MODEL_PARAMETERS == pipeline.SMALL_MODEL_PARAMETERS
     assert pipeline.SPATIAL_TILE.size == anatomy.TILE_PIXELS
     assert pipeline.TEMPORAL_TILE.size == anatomy.TILE_FRAMES
     for dtype, size in anatomy.ITEM_SIZE.items():
