@@ -1,0 +1,1 @@
+"""The workbench that judges clips of any model: by people, and by measurements."""
