@@ -5,6 +5,7 @@ they are meant for and keeps every stage within an hour on two cores.
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -25,7 +26,6 @@ SILENT_NORM = 1.0
 MEL_WEIGHT = 2.0
 """Of what words and materials are told apart by, beside finer spectra that no phase-blind network
 can match."""
-SIDE_WEIGHT = 0.5
 LEAST_MAGNITUDE, LEAST_LOG_MEL = 0.05, -7.0
 """What is softer does not matter to the vocoder. The gaps between the tones of a bell are as good
 as empty and most of its spectrum: to a loss that minds how empty, silence beats the bell."""
@@ -58,24 +58,33 @@ def start_from_mean(vae: AudioVAE, mel_front_end: MelSpectrogram, waveform: Tens
 
 
 @torch.no_grad()
-def start_apart(vocoder: Vocoder) -> None:
-    """Makes the two sides of a stereo vocoder two equal networks that do not hear each other.
+def two_sided(one_side: Vocoder) -> Vocoder:
+    """The stereo vocoder whose two halves are one network for each side, deaf to the other.
 
-    Half of the channels of every layer serves each side. Started at random, both sides settle on
-    one waveform, which is most of what there is to learn, and the sides of the sound are lost.
+    Half of the channels of every layer serves each side. A stereo network trained as a whole
+    settles on one waveform for both sides, which is most of what there is to learn; halves that
+    only start apart grow into each other, and sounds leak across.
+
+    Args:
+        one_side: takes log-mels [B, 1, L, M] and makes waveforms [B, 1, S].
     """
-    for module in vocoder.modules():
-        if not isinstance(module, nn.Conv1d | nn.ConvTranspose1d):
-            continue
-        first, second = module.weight.shape[0] // 2, module.weight.shape[1] // 2
-        module.weight[:first, second:] = 0
-        module.weight[first:, :second] = 0
-        module.weight[first:, second:] = module.weight[:first, :second]
-        # Half of the inputs are gone: the rest must be as loud as all were.
-        module.weight *= 2**0.5
-        if module.bias is not None:
-            half = module.bias.shape[0] // 2
-            module.bias[half:] = module.bias[:half]
+    config = one_side.config
+    both = Vocoder(
+        replace(
+            config,
+            num_channels=2 * config.num_channels,
+            initial_channels=2 * config.initial_channels,
+        )
+    )
+    for parameter, half in zip(both.parameters(), one_side.parameters(), strict=True):
+        if parameter.dim() == 1:
+            parameter.copy_(torch.cat([half, half]))
+        else:
+            outputs, inputs = half.shape[:2]
+            parameter.zero_()
+            parameter[:outputs, :inputs] = half
+            parameter[outputs:, inputs:] = half
+    return both
 
 
 def video_loss(actual: Tensor, expected: Tensor) -> Tensor:
@@ -196,12 +205,9 @@ def vocoder_step(
             made = vocoder(mel[:, :, :-1])
         made = made.float()
         made_mel = mel_front_end(made, rate)
-        difference = _audible(made_mel) - _audible(mel)
-        mel_error = difference.abs().mean()
-        side_error = (difference[:, 0] - difference[:, 1]).abs().mean()
-        loss = spectral_loss(made, waveform) + MEL_WEIGHT * mel_error + SIDE_WEIGHT * side_error
-        figures = {"mel_l1": float(mel_error.detach()), "side_l1": float(side_error.detach())}
-        return loss, figures
+        mel_error = (_audible(made_mel) - _audible(mel)).abs().mean()
+        loss = spectral_loss(made, waveform) + MEL_WEIGHT * mel_error
+        return loss, {"mel_l1": float(mel_error.detach())}
 
     return step
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -257,6 +257,17 @@ def sample_scene(rng: np.random.Generator, *, held_out: bool = False) -> Scene:
         (1 - ONE_PUPPET_SHARE - TWO_PUPPETS_SHARE - BALL_SHARE, _sample_xylophone),
     )
     sample = kinds[int(rng.choice(len(kinds), p=[share for share, _ in kinds]))][1]
+    return _draw(sample, rng, held_out=held_out)
+
+
+def sample_conversation(rng: np.random.Generator, *, held_out: bool = False) -> Scene:
+    """A random scene of two puppets; arguments as of `sample_scene`."""
+    return _draw(_sample_dialogue, rng, held_out=held_out)
+
+
+def _draw(
+    sample: Callable[[np.random.Generator], Scene], rng: np.random.Generator, *, held_out: bool
+) -> Scene:
     while True:
         scene = sample(rng)
         if is_held_out(scene) == held_out:

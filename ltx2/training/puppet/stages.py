@@ -11,6 +11,7 @@ state file and log per stage, `latents/`, `pairs/`.
 
 import logging
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -35,6 +36,7 @@ from ltx2.training.loop import RunOptions, Schedule, last_figures, load_average,
 from ltx2.training.optimizers import build_optimizers
 from ltx2.training.puppet import architecture
 from ltx2.training.puppet.data import (
+    FIRST_CONVERSATION_SHARD,
     Shards,
     render_pair_shard,
     render_shard,
@@ -64,13 +66,13 @@ logger = logging.getLogger(__name__)
 
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
-SHARDS, PAIR_SHARDS = 20, 4
+SHARDS, PAIR_SHARDS = FIRST_CONVERSATION_SHARD + 6, 4
 LARGE_SHARE = 0.3
 """Share of the shortest cuts that the video autoencoder sees of large pictures."""
 VIDEO_VAE_STEPS = 9_000
 VIDEO_DECODER_STEPS = 1_600
 AUDIO_VAE_STEPS = 2_500
-VOCODER_STEPS = 17_000
+VOCODER_STEPS = 14_000
 TRANSFORMER_STEPS = 2_400
 TRANSFORMER_BATCH = 24
 PROMPT_DROPOUT = 0.1
@@ -216,10 +218,9 @@ def train_audio_vae(folder: Path, *, steps: int = AUDIO_VAE_STEPS) -> None:
 
 
 def train_vocoder(folder: Path, *, steps: int = VOCODER_STEPS) -> None:
-    """Mel spectrograms to waveforms, from nothing."""
+    """Mel spectrograms to waveforms, one side of the sound at a time, from nothing."""
     torch.manual_seed(3)
-    vocoder = Vocoder(VocoderConfig.from_metadata(architecture.CONFIG))
-    autoencoders.start_apart(vocoder)
+    vocoder = _one_sided_vocoder()
     mel_front_end = MelSpectrogram(AudioVAEConfig.from_metadata(architecture.CONFIG))
     shards = Shards.open(folder / "shards")
 
@@ -227,7 +228,9 @@ def train_vocoder(folder: Path, *, steps: int = VOCODER_STEPS) -> None:
         # Much of every clip is silent: the louder half teaches more, one other keeps silence known.
         cuts = shards.random_waveform(12, 48 * mel_front_end.config.hop_length, generator)
         order = cuts.square().mean(dim=(1, 2)).argsort(descending=True)
-        return torch.cat([cuts[order[[0, 1, 2, -1]]], struck_metal(2, cuts.shape[2], generator)])
+        cuts = torch.cat([cuts[order[[0, 1, 2, 3, -1]]], struck_metal(3, cuts.shape[2], generator)])
+        sides = torch.randint(2, (len(cuts),), generator=generator)
+        return cuts[torch.arange(len(cuts)), sides].unsqueeze(1)
 
     step = autoencoders.vocoder_step(vocoder, mel_front_end, waveforms)
     optimizers = build_optimizers([vocoder], matrix_rate=2e-3, other_rate=8e-4)
@@ -413,10 +416,16 @@ def load_audio_vae(folder: Path) -> AudioVAE:
 
 
 def load_vocoder(folder: Path) -> Vocoder:
-    """The vocoder of a work folder, trained so far."""
-    vocoder = Vocoder(VocoderConfig.from_metadata(architecture.CONFIG))
-    load_average(folder / "vocoder.pt", vocoder)
-    return vocoder
+    """The vocoder of a work folder, trained so far, for both sides."""
+    one_side = _one_sided_vocoder()
+    load_average(folder / "vocoder.pt", one_side)
+    return autoencoders.two_sided(one_side)
+
+
+def _one_sided_vocoder() -> Vocoder:
+    config = VocoderConfig.from_metadata(architecture.CONFIG)
+    half = config.initial_channels // 2
+    return Vocoder(replace(config, num_channels=1, initial_channels=half))
 
 
 @torch.no_grad()

@@ -11,7 +11,13 @@ import torch
 from ltx2.model.audio_vae import AudioVAE, AudioVAEConfig
 from ltx2.model.video_vae import VideoVAE, VideoVAEConfig
 from ltx2.training.puppet import architecture
-from ltx2.training.puppet.data import Shards, complete_shards, render_shard, shard_frames
+from ltx2.training.puppet.data import (
+    FIRST_CONVERSATION_SHARD,
+    Shards,
+    complete_shards,
+    render_shard,
+    shard_frames,
+)
 from ltx2.training.puppet.latents import LatentShards, encode_missing
 
 pytestmark = pytest.mark.skipif(
@@ -46,6 +52,14 @@ def test_a_shard_that_was_cut_short_is_not_counted_and_is_rendered_anew(tmp_path
 
 def test_every_fourth_shard_holds_clips_of_twice_the_length() -> None:
     assert [shard_frames(i) for i in range(4)] == [49, 49, 49, 97]
+
+
+def test_later_shards_hold_conversations_only(tmp_path: Path) -> None:
+    shard = render_shard(tmp_path, FIRST_CONVERSATION_SHARD, clips=6)
+    captions = json.loads((shard / "captions.json").read_text())
+    english = [text for clip in captions for text in clip if " left" in text]
+    assert len(english) > 6
+    assert all(" right" in text for text in english)
 
 
 def test_cuts_have_the_length_asked_for_and_lie_in_range(folder: Path) -> None:
