@@ -1,0 +1,44 @@
+"""Command line: `python -m evaluation rank` and `plan`.
+
+Commands import what they need when they run, so that `--help` answers at once.
+"""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import typer
+
+from evaluation.preference.commands import plan, rank
+from ltx2.errors import LTX2Error
+
+EXIT_ERROR = 2
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+@app.callback()
+def _describe_program() -> None:
+    """Judges clips of any model, by people and by measurements."""
+
+
+def _add(command: Callable[..., None]) -> None:
+    """A package's command; foreseen failures become a line and an exit code."""
+
+    @wraps(command)
+    def run(*args: Any, **options: Any) -> None:
+        try:
+            command(*args, **options)
+        except LTX2Error as error:
+            typer.echo(f"Error: {error}", err=True)
+            raise typer.Exit(EXIT_ERROR) from error
+
+    app.command()(run)
+
+
+_add(rank)
+_add(plan)
+
+
+if __name__ == "__main__":
+    app(prog_name="python -m evaluation")
