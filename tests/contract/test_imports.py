@@ -30,15 +30,34 @@ def module_name(path):
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-MODULES = {module_name(path): path for path in [*(ROOT / "ltx2").rglob("*.py"), ROOT / "app.py"]}
+PATHS = [*(ROOT / "ltx2").rglob("*.py"), *(ROOT / "evaluation").rglob("*.py"), ROOT / "app.py"]
+MODULES = {module_name(path): path for path in PATHS}
+
+EVALUATION_FLOORS = (
+    {"expectation"},
+    {"measurement"},
+    {"networks"},
+    {"metrics"},
+    {"preference", "suites"},
+    {"reports"},
+    {"ui"},
+    {"__main__"},
+)
+"""Parts of the workbench that judges clips, low to high; it stands on the other package."""
+
+PUBLIC = {"clip", "errors", "files", "geometry", "media", "progress", "prompting", "request", "settings"}
+"""What the workbench may use of the other package, beside what that package itself offers."""
 
 
 def floor_of(module):
     """0 for the lowest; the package itself is the public face and lies below everything."""
     if module == "app":
-        return len(FLOORS)
-    part = [*module.split("."), ""][1]
-    return next((i for i, parts in enumerate(FLOORS) if part in parts), -1 if not part else None)
+        return len(FLOORS) + len(EVALUATION_FLOORS)
+    package, part = [*module.split("."), ""][:2]
+    if not part:
+        return -1
+    floors = (*FLOORS, *EVALUATION_FLOORS) if package == "evaluation" else FLOORS
+    return next((i for i, parts in reversed([*enumerate(floors)]) if part in parts), None)
 
 
 @cache
@@ -89,6 +108,22 @@ def test_imports_never_go_up():
     assert upward == []
 
 
+def test_clips_are_made_without_knowing_who_judges_them():
+    makers = [module for module in MODULES if module.split(".")[0] == "ltx2"]
+    assert [m for m in makers if any(n.startswith("evaluation") for n in imports(m))] == []
+
+
+def test_clips_are_judged_by_what_everybody_can_see_of_the_maker():
+    inside = [
+        (module, name)
+        for module in MODULES
+        if module.startswith("evaluation")
+        for name in own_imports(module)
+        if name.startswith("ltx2.") and name.split(".")[1] not in PUBLIC
+    ]
+    assert inside == []
+
+
 def test_there_is_no_import_cycle():
     done, path = set(), []
 
@@ -119,7 +154,9 @@ def test_transformers_is_imported_by_the_text_encoder_and_the_enhancer_alone():
 def test_av_is_imported_by_the_media_package_alone():
     found = importers_of("av")
     assert found
-    assert all(module.startswith("ltx2.media.") for module in found)
+    assert {module for module in found if not module.startswith("ltx2.media.")} <= {
+        "evaluation.preference.stimulus"
+    }
 
 
 def test_diffusers_is_nowhere():
@@ -140,6 +177,7 @@ def test_networks_know_neither_files_nor_requests():
         "import ltx2; ltx2.Request(prompt='x'); ltx2.Guidance; ltx2.CheckpointError",
         "import app",
         "import ltx2.checkpoint.catalog, ltx2.checkpoint.layouts",
+        "import evaluation.preference.ranking, evaluation.preference.commands",
         "import ltx2.prompting.dialogue, ltx2.prompting.hints, ltx2.prompting.local_enhancer",
     ],
 )
