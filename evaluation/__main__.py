@@ -1,4 +1,4 @@
-"""Command line: `python -m evaluation rank` and `plan`.
+"""Command line: `python -m evaluation suites`, `run`, `score`, `rank` and `plan`.
 
 Commands import what they need when they run, so that `--help` answers at once.
 """
@@ -9,7 +9,9 @@ from typing import Any
 
 import typer
 
+from evaluation.metrics.commands import calibrate
 from evaluation.preference.commands import plan, rank
+from evaluation.suites.commands import run, score, suites
 from ltx2.errors import LTX2Error
 
 EXIT_ERROR = 2
@@ -26,16 +28,20 @@ def _add(command: Callable[..., None]) -> None:
     """A package's command; foreseen failures become a line and an exit code."""
 
     @wraps(command)
-    def run(*args: Any, **options: Any) -> None:
+    def checked(*args: Any, **options: Any) -> None:
         try:
             command(*args, **options)
         except LTX2Error as error:
             typer.echo(f"Error: {error}", err=True)
             raise typer.Exit(EXIT_ERROR) from error
 
-    app.command()(run)
+    app.command()(checked)
 
 
+app.add_typer(suites, name="suites")
+_add(run)
+_add(score)
+_add(calibrate)
 _add(rank)
 _add(plan)
 

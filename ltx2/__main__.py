@@ -1,4 +1,4 @@
-"""Command line: `python -m ltx2 generate`, `inspect` and `train`.
+"""Command line: `python -m ltx2 generate`, `inspect`, `serve`, `deploy-space` and `train`.
 
 Commands import what they need when they run, so that `--help` answers at once.
 """
@@ -19,10 +19,12 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from ltx2.errors import CheckpointError, GenerationCancelled, LTX2Error, MediaError, RequestError
+from ltx2.serving.deploy_command import deploy_space
 from ltx2.settings import Settings
 from ltx2.training.commands import train
 from ltx2.training.plan_command import plan
 from ltx2.training.precompute_command import precompute
+from ltx2.ui.serve_command import serve
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -39,7 +41,13 @@ VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi")
 _ctrl_c = threading.Event()
 """Ctrl-C was pressed, whatever became of the exception that said so."""
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+# Plain help: in tables the names of variables would be cut short.
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
 
 
 @app.callback()
@@ -350,7 +358,9 @@ def _add(command: Callable[..., None]) -> None:
 
 _add(plan)
 _add(precompute)
+_add(serve)
 _add(train)
+_add(deploy_space)
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from ltx2.errors import RequestError
 from ltx2.geometry import snap_num_frames, snap_size
+from ltx2.prompting.vocabulary import Vocabulary
 
 MAX_PROMPT_CHARACTERS = 8_000
 """About three times what 1,024 text tokens, the released model's limit, can hold."""
@@ -66,6 +67,8 @@ class ModelProfile(BaseModel):
         shift: the schedule's shift; None follows the released model's constant.
         sigmas: a fixed list for distilled models, replacing steps and shift.
         min_size: smallest height and width in pixels; `max_size` the largest.
+        vocabulary: all that a small model was taught to read; None for one that reads any text,
+            or of which it is not known.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -87,6 +90,7 @@ class ModelProfile(BaseModel):
     shift: float | None = Field(default=None, ge=-10.0, le=10.0)
     sigmas: tuple[float, ...] | None = Field(default=None, min_length=2, max_length=201)
     example_prompts: tuple[str, ...] = ()
+    vocabulary: Vocabulary | None = None
 
     @field_validator("sigmas")
     @classmethod

@@ -1,65 +1,200 @@
-"""What the environment says; nothing else in the package reads it."""
+"""What the environment and the command line say; nothing else in the package reads them."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Any, Self, get_type_hints
 
 from ltx2.errors import RequestError
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 """Numbers that a network may compute with; "auto" asks the device."""
 
+PREFIX = "LTX2_"
+
+
+def _text(value: str) -> str:
+    return value
+
+
+def _dtype(value: str) -> str:
+    if value not in DTYPES:
+        raise ValueError(f"one of {', '.join(DTYPES)}")
+    return value
+
+
+def _switch(value: str) -> bool:
+    if value not in ("0", "1"):
+        raise ValueError("0 or 1")
+    return value == "1"
+
+
+def _whole(value: str) -> int:
+    if not value.isdecimal():
+        raise ValueError("a whole number from 0 on")
+    return int(value)
+
+
+def _port(value: str) -> int:
+    if not value.isdecimal() or not 1 <= int(value) <= 65_535:
+        raise ValueError("a port, 1 to 65535")
+    return int(value)
+
+
+def _size(value: str) -> str:
+    number = value.lower().removesuffix("b").rstrip("kmg")
+    if not number.isdecimal() or int(number) == 0:
+        raise ValueError("a size such as 500kb, 100mb or 1gb")
+    return value
+
+
+def _login(value: str) -> tuple[str, str]:
+    user, colon, password = value.partition(":")
+    if not (user and colon and password):
+        raise ValueError("USER:PASSWORD")
+    return user, password
+
+
+def _root_path(value: str) -> str:
+    if not value.startswith("/"):
+        raise ValueError("a path that begins with a slash, as in /clips")
+    return value.rstrip("/")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How the text of a setting is read, and what it is.
+
+    Attributes:
+        parse: raises ValueError that says what would be right.
+        help: for the command line.
+        is_secret: its value is not repeated in messages.
+    """
+
+    parse: Callable[[str], Any]
+    help: str
+    is_secret: bool = False
+
 
 @dataclass(frozen=True)
 class Settings:
-    """Choices of whoever starts the page or a command; `LTX2_MODEL` and so on set them.
+    """Choices of whoever starts the page or a command.
 
-    Address and port are Gradio's own: GRADIO_SERVER_NAME and GRADIO_SERVER_PORT.
-
-    Attributes:
-        model: name of a known model, or the path of a model folder or file.
-        text_encoder: folder of the text encoder, where the model does not bring its own.
-        device: "auto", or a device as PyTorch writes it ("cuda:1").
-        dtype: "auto", or what to compute with, one of `DTYPES`.
-        open_browser: show the page on this machine's screen once it is up.
-        data: folder of the clips made and of what is known about them.
+    Each is a variable of the environment (`LTX2_MODEL`) and a flag of `python -m ltx2 serve`
+    (`--model`), which goes first.
     """
 
-    model: str = "puppet"
-    text_encoder: Path | None = None
-    device: str = "auto"
-    dtype: str = "auto"
-    open_browser: bool = False
-    data: Path = Path("outputs")
+    model: Annotated[
+        str, Setting(_text, "Name of a known model, or the path of a model folder or file.")
+    ] = "puppet"
+    text_encoder: Annotated[
+        Path | None,
+        Setting(Path, "Folder of the text encoder, where the model does not bring its own."),
+    ] = None
+    device: Annotated[str, Setting(_text, 'Where to compute: "auto", "cpu", "cuda:1", ...')] = (
+        "auto"
+    )
+    dtype: Annotated[str, Setting(_dtype, f"What to compute with: {', '.join(DTYPES)}.")] = "auto"
+    data: Annotated[
+        Path, Setting(Path, "Folder of the clips, of what is known about them, and of downloads.")
+    ] = Path("outputs")
+    comfyui_models: Annotated[
+        Path | None, Setting(Path, "Models folder of ComfyUI, whose files are used as well.")
+    ] = None
+    host: Annotated[
+        str | None,
+        Setting(_text, "Address to listen at; 0.0.0.0 for other machines. Usually 127.0.0.1."),
+    ] = None
+    port: Annotated[
+        int | None, Setting(_port, "Port to listen at. Usually 7860, or the next free one.")
+    ] = None
+    root_path: Annotated[
+        str, Setting(_root_path, "Path of the page behind a proxy, as in /clips.")
+    ] = ""
+    proxies: Annotated[
+        int, Setting(_whole, "Proxies in front that add a visitor's address to X-Forwarded-For.")
+    ] = 0
+    share: Annotated[
+        bool, Setting(_switch, "Lend the page a public address of Gradio's for a while.")
+    ] = False
+    open_browser: Annotated[
+        bool, Setting(_switch, "Show the page on this machine's screen once it is up.")
+    ] = False
+    login: Annotated[
+        tuple[str, str] | None,
+        Setting(_login, "USER:PASSWORD that the whole page is behind.", is_secret=True),
+    ] = None
+    api_key: Annotated[
+        str | None,
+        Setting(_text, "Key that programs send to /v1 as a bearer token.", is_secret=True),
+    ] = None
+    max_file_size: Annotated[str, Setting(_size, "Largest file that a visitor may upload.")] = (
+        "100mb"
+    )
+    visitor_rate: Annotated[
+        int, Setting(_whole, "Submits per minute of one visitor; 0 for no limit.")
+    ] = 30
+    address_rate: Annotated[
+        int,
+        Setting(_whole, "Submits per minute from one address, whoever they are; 0 for no limit."),
+    ] = 60
+    visitor_queue: Annotated[int, Setting(_whole, "Clips of one visitor that may wait.")] = 16
+    queue_size: Annotated[int, Setting(_whole, "Clips that may wait in all.")] = 200
+    c2pa_certificate: Annotated[
+        Path | None,
+        Setting(Path, "PEM file with the certificates that sign each clip's C2PA manifest."),
+    ] = None
+    c2pa_key: Annotated[
+        Path | None, Setting(Path, "PEM file with the private key that belongs to it.")
+    ] = None
 
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str]) -> Self:
+    def from_environment(
+        cls, environment: Mapping[str, str], changed: Mapping[str, str] | None = None
+    ) -> Self:
         """Settings of the variables that are set and not empty; defaults for the others.
 
+        Args:
+            environment: variables and their values.
+            changed: texts of settings that a command line changes, by name.
+
         Raises:
-            RequestError: a variable has a value that is none of those possible.
+            RequestError: a text is none of those possible.
         """
-        given = {
-            field.name: environment[f"LTX2_{field.name.upper()}"]
-            for field in fields(cls)
-            if environment.get(f"LTX2_{field.name.upper()}")
-        }
-        text_encoder = given.get("text_encoder")
-        return cls(
-            model=given.get("model", cls.model),
-            text_encoder=None if text_encoder is None else Path(text_encoder),
-            device=given.get("device", cls.device),
-            dtype=_choice("LTX2_DTYPE", given.get("dtype", cls.dtype), DTYPES),
-            open_browser=_choice("LTX2_OPEN_BROWSER", given.get("open_browser", "0"), "01") == "1",
-            data=Path(given.get("data", cls.data)),
-        )
+        changed = changed or {}
+        said = described()
+        values: dict[str, Any] = {}
+        for name, kind in said.items():
+            text = changed.get(name) or environment.get(variable_of(name))
+            if not text:
+                continue
+            try:
+                values[name] = kind.parse(text)
+            except ValueError as error:
+                where = flag_of(name) if name in changed else variable_of(name)
+                shown = "not what it has to be" if kind.is_secret else repr(text)
+                raise RequestError(
+                    f"{where} is {shown}.", next_step=f"Give it {error}, or leave it out."
+                ) from error
+        if ("c2pa_certificate" in values) != ("c2pa_key" in values):
+            raise RequestError(
+                "Only one of the C2PA certificate and its key is given.",
+                next_step="Give both, or neither.",
+            )
+        return cls(**values)
 
 
-def _choice(variable: str, value: str, choices: Collection[str]) -> str:
-    if value not in choices:
-        raise RequestError(
-            f"The environment variable {variable} is {value!r}.",
-            next_step=f"Set it to one of {', '.join(choices)}, or unset it.",
-        )
-    return value
+def described() -> dict[str, Setting]:
+    """What is said about every setting, by name."""
+    hints = get_type_hints(Settings, include_extras=True)
+    return {item.name: hints[item.name].__metadata__[0] for item in fields(Settings)}
+
+
+def variable_of(name: str) -> str:
+    """The environment variable of a setting."""
+    return f"{PREFIX}{name.upper()}"
+
+
+def flag_of(name: str) -> str:
+    """The flag of a setting on the command line."""
+    return f"--{name.replace('_', '-')}"

@@ -78,21 +78,102 @@ DISTILLED_PROFILE = ModelProfile(
 
 
 @dataclass(frozen=True)
+class Source:
+    """Files of a repository on the Hugging Face Hub.
+
+    Attributes:
+        repo: "owner/name".
+        patterns: of the names of the files, as shells write them.
+        folder: of a folder of models laid out like ComfyUI's, that they belong into.
+        licence: that they come under.
+        approx_bytes: of all files, to say before the Hub was asked.
+    """
+
+    repo: str
+    patterns: tuple[str, ...]
+    folder: str
+    licence: str
+    approx_bytes: int
+
+
+@dataclass(frozen=True)
 class KnownModel:
     """A published model that this project does not carry.
 
     Attributes:
         name: what users call it; its file is called the same.
         profile: its usual settings and limits.
+        source: where its file comes from.
     """
 
     name: str
     profile: ModelProfile
+    source: Source
 
 
-DEV = KnownModel("ltx-2-19b-dev", DEV_PROFILE)
-DISTILLED = KnownModel("ltx-2-19b-distilled", DISTILLED_PROFILE)
+@dataclass(frozen=True)
+class Version:
+    """A published version of LTX-2, and what can be done with it here.
+
+    Attributes:
+        name: as its makers write it.
+        can: what works here.
+        cannot: what does not, or what its files lack.
+    """
+
+    name: str
+    can: tuple[str, ...]
+    cannot: tuple[str, ...]
+
+
+VERSIONS = (
+    Version(
+        "LTX-2 (19B, January 2026)",
+        can=(
+            "text to clip with sound",
+            "LoRAs",
+            "guidance and negative prompt (dev)",
+            "8 steps (distilled)",
+        ),
+        cannot=("fp8 and fp4 files", "two-stage upscaling"),
+    ),
+    Version(
+        "LTX-2.3 (22B, March 2026)",
+        can=(),
+        cannot=(
+            "its files have another structure and are refused",
+            "LoRAs of LTX-2 mostly do not fit it",
+        ),
+    ),
+    Version(
+        "LTX-2.5 (22B, August 2026)",
+        can=(),
+        cannot=(
+            "its files are split, need accepted terms and another text encoder, and are refused",
+        ),
+    ),
+)
+
+
+def _published(name: str) -> Source:
+    return Source(
+        "Lightricks/LTX-2", (f"{name}{SUFFIX}",), "checkpoints", LTX2_LICENCE, 43_300_000_000
+    )
+
+
+DEV = KnownModel("ltx-2-19b-dev", DEV_PROFILE, _published("ltx-2-19b-dev"))
+DISTILLED = KnownModel("ltx-2-19b-distilled", DISTILLED_PROFILE, _published("ltx-2-19b-distilled"))
 PUBLISHED = (DEV, DISTILLED)
+
+TEXT_ENCODER_NAME = "gemma-3-12b-it-qat-q4_0-unquantized"
+TEXT_ENCODER_SOURCE = Source(
+    f"google/{TEXT_ENCODER_NAME}",
+    (f"*{SUFFIX}", "*.json", "tokenizer.model"),
+    f"text_encoders/{TEXT_ENCODER_NAME}",
+    "Gemma Terms of Use",
+    24_400_000_000,
+)
+"""The text encoder of both published models."""
 
 
 @dataclass(frozen=True)
@@ -259,8 +340,9 @@ def _locate(name: str) -> Path:
     if name in {known.name for known in PUBLISHED}:
         raise CheckpointError(
             f"The weights of {name} are not part of this project.",
-            next_step=f"Download {name}.safetensors from Lightricks/LTX-2 on Hugging Face (its "
-            f"licence is the {LTX2_LICENCE}) and give the file's path instead of the name.",
+            next_step=f"Download it in the Models tab of the page, or {name}.safetensors from "
+            f"Lightricks/LTX-2 on Hugging Face (its licence is the {LTX2_LICENCE}), and give the "
+            "file's path instead of the name.",
         )
     raise CheckpointError(
         f"There is no model {_shown(path)}.",

@@ -22,7 +22,7 @@ from ltx2.clip import Clip
 from ltx2.errors import MediaError
 from ltx2.files import replaced
 from ltx2.geometry import num_samples, rational_frame_rate
-from ltx2.media.recipe_tag import render_recipe
+from ltx2.media.recipe_tag import AI_GENERATED, render_recipe
 from ltx2.request import Recipe
 
 AAC_SAMPLE_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
@@ -142,7 +142,7 @@ def _write(clip: Clip, part: Path) -> None:
 def _tags(recipe: Recipe) -> dict[str, str]:
     return {
         "comment": render_recipe(recipe),
-        "description": f"AI-generated pictures and sound. Model: {recipe.model}.",
+        "description": f"{AI_GENERATED} Model: {recipe.model}.",
     }
 
 

@@ -7,6 +7,9 @@ from pydantic import ValidationError
 from ltx2.errors import MediaError, RequestError
 from ltx2.request import Recipe
 
+AI_GENERATED = "AI-generated pictures and sound."
+"""What every file that is made says about itself."""
+
 
 def render_recipe(recipe: Recipe) -> str:
     """JSON text of a recipe, control characters escaped, other scripts as they are."""

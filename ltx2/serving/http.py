@@ -5,21 +5,24 @@
     GET    /v1/videos/{id}/content  the MP4
     DELETE /v1/videos/{id}          cancelled and deleted
 
-Jobs share the queue of the page. Who knows the id of a job may read it; only the program that asked
-for it, told apart by its bearer token or its address, may delete it.
+Where the server has a login or a key, programs send it: `Authorization: Bearer KEY`, or name and
+password. Jobs share the queue of the page. Who knows the id of a job may read it; only the program
+that asked for it, told apart by its bearer token or its address, may delete it.
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Header, Request
+from fastapi import APIRouter, Header, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse, JSONResponse
+from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ltx2.errors import LTX2Error, RequestError, ResourceError
 from ltx2.request import Request as ClipRequest
+from ltx2.serving.access import Door
 from ltx2.serving.jobs import (
     Cancelled,
     Choice,
@@ -36,8 +39,12 @@ from ltx2.serving.worker import JobQueue
 
 PATH = "/v1/videos"
 
+MAX_BODY = 100_000
+"""Bytes of a request: a prompt and some numbers."""
+
 Status = Literal["queued", "in_progress", "completed", "failed"]
 Token = Annotated[str | None, Header(alias="authorization")]
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 class AskedLora(BaseModel):
@@ -127,13 +134,46 @@ class Video(BaseModel):
         )
 
 
-def build_router(queue: JobQueue) -> APIRouter:
-    """Routes that answer from a queue."""
-    router = APIRouter(prefix=PATH, tags=["videos"])
+def build_router(  # noqa: C901 - routes that share a queue and a door
+    queue: JobQueue, door: Door | None = None
+) -> APIRouter:
+    """Routes that answer from a queue.
+
+    Args:
+        queue: makes the clips.
+        door: who may come in and how often; usually everybody, as often as settings say.
+    """
+    door = door or Door()
+
+    def refusal(request: Request) -> JSONResponse | None:
+        try:
+            is_open = door.opens_for(request.headers.get("authorization"), request)
+        except QueueFullError as error:
+            return _refusal(429, "rate_limit_exceeded", str(error))
+        if is_open:
+            return None
+        return _refusal(401, "unauthorized", "Send the server's key as a bearer token.")
+
+    class Guarded(APIRoute):
+        """A route that nobody enters without the key."""
+
+        def get_route_handler(self) -> Handler:
+            answer = super().get_route_handler()
+
+            async def guarded(request: Request) -> Response:
+                return refusal(request) or await answer(request)
+
+            return guarded
+
+    router = APIRouter(prefix=PATH, tags=["videos"], route_class=Guarded)
 
     @router.post("", status_code=202)
     async def create(request: Request, authorization: Token = None) -> Any:
         """Puts a job into the queue."""
+        if queue.in_request:
+            return _refusal(501, "not_here", "This server makes clips for /generate_video only.")
+        if int(request.headers.get("content-length") or MAX_BODY + 1) > MAX_BODY:
+            return _refusal(413, "too_large", f"Send a body of at most {MAX_BODY // 1000} kB.")
         try:
             asked = AskedVideo.model_validate(await _body(request))
         except ValidationError as error:
@@ -142,9 +182,15 @@ def build_router(queue: JobQueue) -> APIRouter:
             return _refusal(400, "invalid_request", f"{field}: {first['msg']}.")
         except ValueError:
             return _refusal(400, "invalid_request", "The body is not JSON. Send an object.")
-        owner = _owner(request, authorization)
+        owner = _owner(request, authorization, door)
+
+        def submit() -> Video:
+            clip, choice = asked.to_request(), asked.to_choice()
+            door.admit(owner, request)
+            return Video.of(queue.submit(owner, clip, choice), queue)
+
         # Not on the loop that serves everybody: it looks at memory and writes to disk.
-        return await run_in_threadpool(_answer, lambda: _submit(queue, owner, asked))
+        return await run_in_threadpool(_answer, submit)
 
     @router.get("/{job_id}")
     def read(job_id: str) -> Any:
@@ -170,7 +216,7 @@ def build_router(queue: JobQueue) -> APIRouter:
         """Cancels and deletes a job."""
 
         def gone() -> Any:
-            queue.delete(_owner(request, authorization), job_id)
+            queue.delete(_owner(request, authorization, door), job_id)
             return {"id": job_id, "object": "video.deleted", "deleted": True}
 
         return _answer(gone)
@@ -183,10 +229,6 @@ async def _body(request: Request) -> Any:
     if request.headers.get("content-type", "").startswith("application/json"):
         return await request.json()
     return dict(await request.form())
-
-
-def _submit(queue: JobQueue, owner: str, asked: AskedVideo) -> Video:
-    return Video.of(queue.submit(owner, asked.to_request(), asked.to_choice()), queue)
 
 
 def _standing(job: Job) -> tuple[Status, int, Problem | None]:
@@ -225,7 +267,7 @@ def _refusal(status: int, code: str, message: str) -> JSONResponse:
     return JSONResponse({"error": {"code": code, "message": message}}, status_code=status)
 
 
-def _owner(request: Request, authorization: str | None) -> str:
+def _owner(request: Request, authorization: str | None, door: Door) -> str:
     """Who asks: an opaque name made of the token, or of the address where there is none."""
-    host = request.client.host if request.client else ""
-    return "api " + hashlib.sha256((authorization or host).encode()).hexdigest()
+    name = authorization or door.address(request)
+    return "api " + hashlib.sha256(name.encode()).hexdigest()

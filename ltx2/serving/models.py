@@ -22,6 +22,7 @@ from ltx2.progress import OnProgress, Progress, ShouldCancel
 from ltx2.request import ModelProfile, Request
 from ltx2.serving.anatomy import Anatomy, anatomy_of
 from ltx2.serving.jobs import Choice, ChosenLora
+from ltx2.serving.shelf import Found, find_weights, roots_of
 from ltx2.settings import Settings
 
 
@@ -55,6 +56,7 @@ class Offer:
         licence: of the weights; None if unknown.
         loras: files that fit the model, by the names that visitors see.
         anatomy: sizes of its networks, which tell its memory; None if unknown.
+        size_bytes: of its files; 0 if unknown.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Offer:
     licence: str | None = None
     loras: Mapping[str, Path] = field(default_factory=dict)
     anatomy: Anatomy | None = None
+    size_bytes: int = 0
 
 
 class Stop:
@@ -185,29 +188,52 @@ def open_offers(settings: Settings) -> tuple[Offer, ...]:
     """The offers of the chosen model, of which only headers are read for now.
 
     Where it is one of those that this project carries, the others are offered too, and the one
-    with the fewest steps is the usual one unless another was chosen.
+    with the fewest steps is the usual one unless another was chosen. Published models that lie in
+    the folder of downloads, or in ComfyUI's, follow.
 
     Raises:
         CheckpointError: there is no such model, or its header is damaged.
     """
+    found = find_weights(roots_of(settings))
     names = embedded_models()
     if settings.model not in names:
-        return (_offer(settings.model, settings),)
-    is_default = settings.model == Settings.model
+        offers: tuple[Offer, ...] = (_offer(_path_of(settings.model, found), settings, found),)
+    else:
+        is_default = settings.model == Settings.model
 
-    def rank(offer: Offer) -> tuple[bool, int]:
-        return not is_default and offer.name != settings.model, offer.profile.num_steps
+        def rank(offer: Offer) -> tuple[bool, int]:
+            return not is_default and offer.name != settings.model, offer.profile.num_steps
 
-    return tuple(sorted((_offer(name, settings) for name in names), key=rank))
+        offers = tuple(sorted((_offer(name, settings, ()) for name in names), key=rank))
+    known = {offer.name for offer in offers}
+    others = [item for item in found if item.kind == "model" and item.name not in known]
+    unique = {item.name: item for item in reversed(others)}  # the first folder goes first
+    if _text_encoder(settings, found) is None:
+        return offers  # they could not make a clip
+    return (*offers, *(_offer(str(item.path), settings, found) for item in unique.values()))
 
 
-def _offer(model: str, settings: Settings) -> Offer:
-    found = find_model(model, text_encoder=settings.text_encoder)
+def _path_of(model: str, found: Sequence[Found]) -> str:
+    """A published model's file in a folder of models, or what was said."""
+    paths = [item.path for item in found if item.kind == "model" and item.name == model]
+    return str(paths[0]) if paths and not Path(model).exists() else model
+
+
+def _text_encoder(settings: Settings, found: Sequence[Found]) -> Path | None:
+    if settings.text_encoder is not None:
+        return settings.text_encoder
+    return next((item.path for item in found if item.kind == "text encoder"), None)
+
+
+def _offer(model: str, settings: Settings, weights: Sequence[Found]) -> Offer:
+    text_encoder = _text_encoder(settings, weights)
+    found = find_model(model, text_encoder=text_encoder)
+    shared = {item.name: item.path for item in weights if item.kind == "LoRA"}
 
     def load(loras: Loras) -> ClipMaker:
         return ltx2.load(
             model,
-            text_encoder=settings.text_encoder,
+            text_encoder=text_encoder,
             device=settings.device,
             dtype=settings.dtype,
             loras=loras,
@@ -218,8 +244,9 @@ def _offer(model: str, settings: Settings) -> Offer:
         found.profile,
         load,
         found.licence,
-        loras_of(found),
+        {**shared, **loras_of(found)},
         anatomy_of(found, dtype=settings.dtype),
+        found.file.size_bytes,
     )
 
 

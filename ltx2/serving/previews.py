@@ -1,12 +1,14 @@
 """What a clip looks and sounds like so far, small enough to be sent every second."""
 
 import io
+import struct
 import wave
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 
+from ltx2.media.recipe_tag import AI_GENERATED
 from ltx2.preview import Preview
 
 MAX_PICTURES = 6
@@ -58,7 +60,7 @@ def _jpeg(frames: np.ndarray) -> bytes:
         narrow = max(1, round(width * MAX_HEIGHT / height))
         strip = strip.resize((narrow * len(frames), MAX_HEIGHT), Image.Resampling.BILINEAR)
     file = io.BytesIO()
-    strip.save(file, "JPEG", quality=80)
+    strip.save(file, "JPEG", quality=80, comment=AI_GENERATED)
     return file.getvalue()
 
 
@@ -72,4 +74,13 @@ def _wav(waveform: np.ndarray, sample_rate: int) -> bytes:
         sound.setsampwidth(2)
         sound.setframerate(sample_rate)
         sound.writeframes(samples.T.tobytes())
-    return file.getvalue()
+    return _marked(file.getvalue())
+
+
+def _marked(riff: bytes) -> bytes:
+    """A WAV file with a comment, as RIFF writes it: a list of texts of even length."""
+    text = AI_GENERATED.encode() + b"\0"
+    text += b"\0" * (len(text) % 2)
+    info = b"INFOICMT" + struct.pack("<I", len(text)) + text
+    riff += b"LIST" + struct.pack("<I", len(info)) + info
+    return riff[:4] + struct.pack("<I", len(riff) - 8) + riff[8:]

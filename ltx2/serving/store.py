@@ -7,7 +7,7 @@ threads share a store without further ado; a lock beside the file keeps other pr
 import json
 import time
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -36,8 +36,17 @@ from ltx2.serving.jobs import (
 from ltx2.serving.timing import Run
 from ltx2.serving.turns import Waiting, in_turn
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Of the tables; SQLite keeps it as the file's user_version, 0 in a new file."""
+
+UPGRADES = {
+    1: (
+        "ALTER TABLE jobs ADD COLUMN group_id TEXT",
+        "ALTER TABLE jobs ADD COLUMN labels TEXT",
+        "CREATE INDEX jobs_of_group ON jobs (group_id, number)",
+    ),
+}
+"""Statements that bring the tables of a version to the next one."""
 
 REMEMBERED_RUNS = 50
 """Runs that times are learnt from: machines and programs change, so only the last ones."""
@@ -60,11 +69,15 @@ _jobs = sql.Table(
     sql.Column("ended_at", sql.Float),
     sql.Column("is_favourite", sql.Boolean, nullable=False, default=False),
     sql.Column("deleted_at", sql.Float),
+    sql.Column("group_id", sql.Text),
+    sql.Column("labels", sql.Text),
     sql.Index("jobs_of_owner", "owner", "number"),
+    sql.Index("jobs_of_group", "group_id", "number"),
     sql.Index("jobs_in_state", "state"),
     sqlite_autoincrement=True,  # a purged job's number is not given away again
 )
-"""`searched` is the prompt as searches see it; `end` holds the fields of a state that lasts."""
+"""`searched` is the prompt as searches see it; `end` holds the fields of a state that lasts;
+`labels` what tells a job from the others of its group."""
 
 _runs = sql.Table(
     "runs",
@@ -96,6 +109,49 @@ class Page:
 
     jobs: tuple[Job, ...]
     older: int | None
+
+
+@dataclass(frozen=True)
+class Member:
+    """A job to be, one of a group.
+
+    Attributes:
+        labels: what tells it from the others, by column; texts.
+    """
+
+    request: Request
+    choice: Choice
+    labels: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Grouped:
+    """A job of a group.
+
+    Attributes:
+        labels: what tells it from the others, by column.
+    """
+
+    job: Job
+    labels: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Jobs that were asked for together.
+
+    Attributes:
+        id: cannot be guessed.
+        prompt: of the first one.
+        created_at: when they were asked, seconds since 1970.
+        num_jobs: that are not deleted; `num_ended` those of them that have ended.
+    """
+
+    id: str
+    prompt: str
+    created_at: float
+    num_jobs: int
+    num_ended: int
 
 
 class Store:
@@ -130,20 +186,84 @@ class Store:
 
     def add(self, owner: str, request: Request, choice: Choice) -> Job:
         """The job just put at the end of its owner's queue."""
-        job_id = new_id()
         with self._write() as connection:
-            connection.execute(
-                _jobs.insert().values(
-                    id=job_id,
-                    owner=owner,
-                    request=request.model_dump_json(),
-                    choice=_CHOICE.dump_json(choice).decode(),
-                    searched=_searchable(request.prompt),
-                    created_at=self._clock(),
-                    state=_QUEUED,
+            values = self._new(owner, request, choice)
+            connection.execute(_jobs.insert().values(values))
+            return _job_of(connection, owner, values["id"])
+
+    def add_group(self, owner: str, members: Sequence[Member]) -> str:
+        """Id of a new group, whose jobs stand at the end of their owner's queue, all or none."""
+        group_id = new_id()
+        rows = [
+            self._new(owner, member.request, member.choice)
+            | {"group_id": group_id, "labels": json.dumps(dict(member.labels))}
+            for member in members
+        ]
+        with self._write() as connection:
+            connection.execute(_jobs.insert(), rows)
+        return group_id
+
+    def group(self, owner: str, group_id: str) -> tuple[Grouped, ...]:
+        """A visitor's jobs of a group that are not deleted, in the order of their asking.
+
+        Raises:
+            UnknownJobError: there are none, or they are another visitor's.
+        """
+        with self._read() as connection:
+            rows = connection.execute(
+                sql.select(_jobs)
+                .where(
+                    _jobs.c.owner == owner,
+                    _jobs.c.group_id == group_id,
+                    _jobs.c.deleted_at.is_(None),
                 )
+                .order_by(_jobs.c.number)
+            ).all()
+            jobs = _jobs_of(connection, rows)
+        if not jobs:
+            raise UnknownJobError.new()
+        return tuple(
+            Grouped(job, json.loads(row.labels)) for job, row in zip(jobs, rows, strict=True)
+        )
+
+    def groups(self, owner: str, limit: int = 24) -> tuple[Group, ...]:
+        """A visitor's groups, newest first."""
+        first = sql.func.min(_jobs.c.number).label("first")
+        has_ended = sql.case((_jobs.c.state.in_([_QUEUED, _RUNNING]), 0), else_=1)
+        counted = (
+            sql.select(
+                _jobs.c.group_id,
+                first,
+                sql.func.count().label("num_jobs"),
+                sql.func.sum(has_ended).label("num_ended"),
             )
-            return _job_of(connection, owner, job_id)
+            .where(
+                _jobs.c.owner == owner,
+                _jobs.c.group_id.is_not(None),
+                _jobs.c.deleted_at.is_(None),
+            )
+            .group_by(_jobs.c.group_id)
+            .order_by(first.desc())
+            .limit(limit)
+            .subquery()
+        )
+        wanted = (
+            sql.select(counted, _jobs.c.request, _jobs.c.created_at)
+            .join(_jobs, _jobs.c.number == counted.c.first)
+            .order_by(counted.c.first.desc())
+        )
+        with self._read() as connection:
+            rows = connection.execute(wanted).all()
+        return tuple(
+            Group(
+                row.group_id,
+                str(json.loads(row.request)["prompt"]),
+                row.created_at,
+                row.num_jobs,
+                row.num_ended,
+            )
+            for row in rows
+        )
 
     def find(self, owner: str, job_id: str) -> Job:
         """A job of this visitor, also a deleted one.
@@ -314,6 +434,18 @@ class Store:
             rows = [row for kind in (True, False) for row in connection.execute(newest(kind))]
             return tuple(_RUN.validate_json(row.run) for row in sorted(rows))
 
+    def _new(self, owner: str, request: Request, choice: Choice) -> dict[str, Any]:
+        """Columns of a job that waits."""
+        return {
+            "id": new_id(),
+            "owner": owner,
+            "request": request.model_dump_json(),
+            "choice": _CHOICE.dump_json(choice).decode(),
+            "searched": _searchable(request.prompt),
+            "created_at": self._clock(),
+            "state": _QUEUED,
+        }
+
     def _start(self, connection: sql.Connection, job_id: str) -> Job | None:
         changed = connection.execute(
             _jobs.update()
@@ -348,6 +480,11 @@ class Store:
                         next_step="Start the server with another library file.",
                     )
                 _tables.create_all(connection)
+            else:
+                for old in range(version, SCHEMA_VERSION):
+                    for statement in UPGRADES[old]:
+                        connection.exec_driver_sql(statement)
+            if version != SCHEMA_VERSION:
                 connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
     @contextmanager

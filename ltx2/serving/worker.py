@@ -25,7 +25,7 @@ from ltx2.serving.making import Making
 from ltx2.serving.models import Models
 from ltx2.serving.preflight import Place, Preflight, TooLarge, check, look, overhead
 from ltx2.serving.previews import Sketch
-from ltx2.serving.store import Store
+from ltx2.serving.store import Grouped, Member, Store
 from ltx2.serving.timing import (
     Forecast,
     forecast,
@@ -69,6 +69,8 @@ class JobQueue:
         models: one for each device, with the same offers.
         folder: of the clips.
         limits: on what may wait.
+        sign: puts a signed statement into a clip's file, where there is a certificate.
+        in_request: clips are made by `make_now` alone, inside their visitors' requests.
 
     Raises:
         ResourceError: the folder or the store cannot be written.
@@ -81,11 +83,15 @@ class JobQueue:
         folder: str | Path,
         *,
         limits: Limits = Limits(),
+        sign: Callable[[Path], None] | None = None,
+        in_request: bool = False,
     ) -> None:
         self.store = store
         self.models = tuple(models)
         self.folder = Path(folder)
         self._limits = limits
+        self._sign = sign
+        self.in_request = in_request
         self._changed = threading.Condition()
         self._making: dict[str, Making] = {}
         self._unsaved: dict[str, End] = {}
@@ -115,18 +121,56 @@ class JobQueue:
                 not offered.
             ResourceError: it cannot be stored.
         """
-        named = self.models[0].named(choice)
-        verdict = self.preflight(request, named).verdict
-        if isinstance(verdict, TooLarge):
-            raise RequestError(
-                "There is not enough memory for this clip.",
-                next_step=verdict.change.sentence if verdict.change else "Choose a smaller model.",
-            )
+        named = self._checked(request, choice)
         with self._changed:
             self._check_room(owner)
             job = self.store.add(owner, request, named)
             self._changed.notify_all()
         return job
+
+    def submit_group(self, owner: str, members: Sequence[Member]) -> str:
+        """Id of the group whose jobs were just put into the queue: all of them, or none.
+
+        Raises:
+            QueueFullError: too many would wait.
+            RequestError, ResourceError: as for `submit`.
+        """
+        checked: dict[tuple[Request, Choice], Choice] = {}
+        named = []
+        for member in members:
+            # Neither words nor seeds change how much memory a clip takes.
+            alike = member.request.model_copy(update={"prompt": "?", "seed": 0})
+            key = alike, member.choice
+            if key not in checked:
+                checked[key] = self._checked(*key)
+            named.append(replace(member, choice=checked[key]))
+        with self._changed:
+            self._check_room(owner, len(named))
+            group_id = self.store.add_group(owner, named)
+            self._changed.notify_all()
+        return group_id
+
+    def group(self, owner: str, group_id: str) -> tuple[Grouped, ...]:
+        """A visitor's jobs of a group as they are now, in the order in which they were asked.
+
+        Raises:
+            UnknownJobError: there are none, or they are another visitor's.
+        """
+        with self._changed:
+            found = self.store.group(owner, group_id)
+            return tuple(replace(each, job=self.now(each.job)) for each in found)
+
+    def cancel_group(self, owner: str, group_id: str) -> tuple[Grouped, ...]:
+        """The jobs of a group, which end now or at their next step.
+
+        Raises:
+            UnknownJobError: there are none, or they are another visitor's.
+        """
+        with self._changed:
+            for each in self.store.group(owner, group_id):
+                if not isinstance(each.job.state, End):
+                    self.cancel(owner, each.job.id)
+            return self.group(owner, group_id)
 
     def find(self, owner: str, job_id: str) -> Job:
         """A visitor's job as it is now.
@@ -162,6 +206,18 @@ class JobQueue:
                 timeout_s,
             )
             return self.find(job.owner, job.id)
+
+    def check_open(self, job: Job) -> None:
+        """Whoever waits for a job need not wait for ever.
+
+        Raises:
+            ResourceError: the queue closes, so that a job that has not ended will not end now.
+        """
+        if self._is_closing and not isinstance(job.state, End):
+            raise ResourceError(
+                "The server is stopping before the clip is made.",
+                next_step="Ask again once it runs.",
+            )
 
     def cancel(self, owner: str, job_id: str) -> Job:
         """The job, which ends now if it waits and at its next step if it is being made.
@@ -293,6 +349,8 @@ class JobQueue:
             )
             making.on_progress(Progress("save", 0, 1))
             saved = clip.save(self._path(job.id))
+            if self._sign is not None:
+                self._sign(saved)
             size = saved.stat().st_size
             work = work_of(job.request, models.offer(choice.model).profile)
         except GenerationCancelled:
@@ -321,13 +379,32 @@ class JobQueue:
                 return
             del self._unsaved[job_id]
 
-    def _check_room(self, owner: str) -> None:
-        if self.store.num_queued(owner) >= self._limits.per_owner:
-            raise QueueFullError(
-                f"{self._limits.per_owner} of your clips wait already.",
-                next_step="Wait for one of them to be made, or cancel one.",
+    def _checked(self, request: Request, choice: Choice) -> Choice:
+        """The choice with its model named; the clip fits."""
+        named = self.models[0].named(choice)
+        verdict = self.preflight(request, named).verdict
+        if isinstance(verdict, TooLarge):
+            raise RequestError(
+                "There is not enough memory for this clip.",
+                next_step=verdict.change.sentence if verdict.change else "Choose a smaller model.",
             )
-        if self.store.num_queued() >= self._limits.in_all:
+        return named
+
+    def _check_room(self, owner: str, num_jobs: int = 1) -> None:
+        most = self._limits.per_owner
+        if num_jobs > most:
+            raise QueueFullError(
+                f"These are {num_jobs} clips, and {most} of yours may wait.",
+                next_step=f"Ask for at most {most} at once.",
+            )
+        if (num_waiting := self.store.num_queued(owner)) + num_jobs > most:
+            raise QueueFullError(
+                f"{num_waiting} of your clips wait already.",
+                next_step="Wait for one of them to be made, or cancel one."
+                if num_jobs == 1
+                else f"Wait until {most - num_jobs} or fewer are left, or cancel some.",
+            )
+        if self.store.num_queued() + num_jobs > self._limits.in_all:
             raise QueueFullError(
                 f"{self._limits.in_all} clips wait already, which is all that this server takes.",
                 next_step="Try again in a few minutes.",

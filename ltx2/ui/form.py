@@ -12,6 +12,8 @@ from ltx2.errors import RequestError
 from ltx2.request import Guidance, ModelProfile, Recipe, Request
 from ltx2.serving.jobs import Choice, ChosenLora
 from ltx2.serving.models import Models, Offer
+from ltx2.ui.composer import DIALOGUE_MODE, TEXT_MODE, Composer, build_composer
+from ltx2.ui.enhance import Improvement, build_improvement
 
 MAX_EXAMPLES = 4
 """Example prompts on the first screen."""
@@ -49,7 +51,11 @@ Described = dict[str, dict[str, Any]]
 class Form:
     """Components of the form."""
 
+    mode: gr.Radio
+    composer: Composer
     prompt: gr.Textbox
+    hints: gr.HTML
+    improvement: Improvement
     examples: list[gr.Button]
     duration: gr.Slider
     shape: gr.Radio
@@ -65,6 +71,7 @@ class Form:
     audio_cfg_scale: gr.Slider
     lora: gr.Dropdown
     lora_strength: gr.Slider
+    reset: gr.Button
 
     @property
     def inputs(self) -> list[Any]:
@@ -137,6 +144,15 @@ def build_form(models: Models) -> Form:
     """Layout of the form: what everybody asks first, the rest behind More."""
     offer = models.offer(None)
     fields = describe_fields(offer)
+    mode = gr.Radio(
+        [TEXT_MODE, DIALOGUE_MODE],
+        value=TEXT_MODE,
+        label="How to write the prompt",
+        show_label=False,
+        container=False,
+        elem_id="mode",
+    )
+    composer = build_composer(offer.profile.vocabulary)
     prompt = gr.Textbox(
         **fields["prompt"],
         label="Prompt",
@@ -145,6 +161,8 @@ def build_form(models: Models) -> Form:
         max_lines=12,
         elem_id="prompt",
     )
+    hints = gr.HTML("", elem_id="hints")
+    improvement = build_improvement()
     examples = _build_examples(offer.profile)
     with gr.Row():
         duration = gr.Slider(
@@ -189,8 +207,13 @@ def build_form(models: Models) -> Form:
                 min_width=160,
                 buttons=[],
             )
+        reset = gr.Button("Reset to defaults", size="sm", elem_id="reset")
     return Form(
+        mode=mode,
+        composer=composer,
         prompt=prompt,
+        hints=hints,
+        improvement=improvement,
         examples=examples,
         duration=duration,
         shape=shape,
@@ -206,6 +229,7 @@ def build_form(models: Models) -> Form:
         audio_cfg_scale=audio_cfg_scale,
         lora=lora,
         lora_strength=lora_strength,
+        reset=reset,
     )
 
 

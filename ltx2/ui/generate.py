@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,14 @@ import gradio as gr
 
 from ltx2.errors import LTX2Error, RequestError
 from ltx2.media.decode import read_recipe
-from ltx2.request import Recipe
-from ltx2.serving.jobs import Cancelled, Done, End, Failed, Job, Running
+from ltx2.media.guarded import read_recipe_guarded
+from ltx2.request import AppliedLora, Recipe
+from ltx2.serving.access import Door
+from ltx2.serving.jobs import Cancelled, Done, End, Failed, Job, Queued, Running
 from ltx2.serving.worker import JobQueue
 from ltx2.ui.api import GENERATE_VIDEO
 from ltx2.ui.errors import errors_on_page
+from ltx2.ui.events import ANSWERED, QUIET, Update
 from ltx2.ui.form import (
     MAX_COPIES,
     RANDOM_SEEDS,
@@ -27,6 +30,8 @@ from ltx2.ui.form import (
     not_restored,
     possible_shapes,
 )
+from ltx2.ui.limits import limited
+from ltx2.ui.memory import RESTORED, bind_memory, build_memory, recall, unchanged
 from ltx2.ui.result import (
     Result,
     build_result,
@@ -39,6 +44,7 @@ from ltx2.ui.result import (
     render_summary,
 )
 from ltx2.ui.visitors import checked, recognise
+from ltx2.ui.writing import bind_writing
 
 POLL_S = 1.2
 """Seconds between looks at a job: often enough to see most steps of a small model,
@@ -74,18 +80,11 @@ STOP, STOPPING = "Stop", "Stopping…"
 GENERATE = "generate"
 """Id of the view's tab."""
 
-QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-"""Events that answer at once and are nobody else's business. They cannot refuse anything: what
-went wrong is shown for events in Gradio's queue alone."""
-
-ANSWERED: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-"""The same for what a visitor asked for, who has to see why not."""
+MAKING = "making"
+"""Gradio's name for the line in which clips wait that are made inside their requests."""
 
 MAX_PROGRAMS = 20
 """Programs that wait for their clips at once; each keeps one of Gradio's 40 threads busy."""
-
-Update = dict[str, Any]
-"""Gradio's note of what changes in a component."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +124,7 @@ class GenerateView:
     clip_file: gr.File
     result: Result
     job: gr.Textbox
+    memory: gr.BrowserState
     shown: gr.State
     turn: gr.Textbox
     timer: gr.Timer
@@ -143,6 +143,7 @@ class GenerateView:
             self.stop,
             self.timer,
             self.shown,
+            result.use_failed,
         ]
 
 
@@ -172,6 +173,7 @@ def build_generate(queue: JobQueue) -> GenerateView:
         clip_file=clip_file,
         result=result,
         job=gr.Textbox(visible=False),
+        memory=build_memory(),
         shown=gr.State(NOTHING),
         # In the page, though not in sight: of a state that is polled Gradio tells no change.
         turn=gr.Textbox(visible="hidden"),
@@ -180,25 +182,26 @@ def build_generate(queue: JobQueue) -> GenerateView:
 
 
 def bind_generate(
-    view: GenerateView, queue: JobQueue, owner: gr.BrowserState, page: gr.Blocks
+    view: GenerateView, queue: JobQueue, owner: gr.BrowserState, page: gr.Blocks, door: Door
 ) -> None:
     """Events of the view."""
     form, result = view.form, view.result
-    handlers = GenerateHandlers(queue, Path(result.video.GRADIO_CACHE))
-    for button in form.examples:
-        # The label is the prompt; it is copied in the browser.
-        button.click(None, button, form.prompt, js="(text) => text", api_visibility="private")
-    _bind_fields(view, handlers)
+    handlers = GenerateHandlers(queue, Path(result.video.GRADIO_CACHE), door)
+    _bind_fields(view, handlers, page)
     for pressed in (view.generate.click, form.prompt.submit):
         asked = pressed(
-            handlers.on_submit,
+            limited(handlers.on_submit, door),
             [owner, form.copies, *form.inputs],
             [owner, view.job, form.seed],
             **ANSWERED,
         )
         _show_after(asked, view, handlers, owner)
-    asked = result.again.click(handlers.on_again, [owner, view.shown], view.job, **ANSWERED)
+        _make_after(asked, view, handlers, owner)
+    asked = result.again.click(
+        limited(handlers.on_again, door), [owner, view.shown], view.job, **ANSWERED
+    )
     _show_after(asked, view, handlers, owner)
+    _make_after(asked, view, handlers, owner)
     view.timer.tick(
         handlers.on_poll,
         [owner, view.shown],
@@ -214,7 +217,8 @@ def bind_generate(
         form.inputs,
         [gr.Video(visible=False), gr.Number(visible=False)],
         api_name=GENERATE_VIDEO,
-        concurrency_limit=MAX_PROGRAMS,
+        concurrency_limit=1 if queue.in_request else MAX_PROGRAMS,
+        concurrency_id=MAKING if queue.in_request else None,
     )
 
 
@@ -245,15 +249,31 @@ def _show_after(
     shown.success(None, view.job, None, js=LINK_JS, api_visibility="private")
 
 
-def _bind_fields(view: GenerateView, handlers: "GenerateHandlers") -> None:
+def _make_after(
+    event: gr.events.Dependency,
+    view: GenerateView,
+    handlers: "GenerateHandlers",
+    owner: gr.BrowserState,
+) -> None:
+    """Where clips are made inside requests, this is the request; one at a time."""
+    if handlers.queue.in_request:
+        event.success(
+            handlers.on_make,
+            owner,
+            None,
+            concurrency_limit=1,
+            concurrency_id=MAKING,
+            **ANSWERED,
+        )
+
+
+def _bind_fields(view: GenerateView, handlers: "GenerateHandlers", page: gr.Blocks) -> None:
     """What changes in the form when something else in it, or a clip, says so."""
     form, result = view.form, view.result
+    offer = handlers.queue.models[0].offer
     described = list(describe_fields(handlers.queue.models[0].offer(None)))
     form.model.input(
         handlers.on_model, form.model, [getattr(form, name) for name in described], **QUIET
-    )
-    form.shape.input(
-        handlers.on_shape, [form.shape, form.model], [form.height, form.width], **QUIET
     )
     gr.on(
         [
@@ -266,27 +286,23 @@ def _bind_fields(view: GenerateView, handlers: "GenerateHandlers") -> None:
         **QUIET,
     )
     restored = [getattr(form, name) for name in RESTORED]
-    view.clip_file.upload(handlers.on_clip, view.clip_file, restored, **ANSWERED)
-    result.use_settings.click(handlers.on_use, [result.recipe], restored, **ANSWERED)
-
-
-RESTORED = (
-    "prompt",
-    "duration",
-    "shape",
-    "model",
-    "seed",
-    "randomize_seed",
-    "negative_prompt",
-    "num_steps",
-    "video_cfg_scale",
-    "audio_cfg_scale",
-    "height",
-    "width",
-    "lora",
-    "lora_strength",
-)
-"""Fields that a recipe fills."""
+    filled = [
+        view.clip_file.upload(handlers.on_clip, view.clip_file, restored, **ANSWERED),
+        result.use_settings.click(handlers.on_use, [result.recipe], restored, **ANSWERED),
+        result.use_failed.click(handlers.on_use_failed, view.shown, restored, **ANSWERED),
+        form.reset.click(handlers.on_reset, None, restored, **QUIET),
+        form.shape.input(
+            handlers.on_shape, [form.shape, form.model], [form.height, form.width], **QUIET
+        ),
+        # The label is the prompt; it is copied in the browser.
+        *(
+            button.click(None, button, form.prompt, js="(text) => text", api_visibility="private")
+            for button in form.examples
+        ),
+    ]
+    loaded = page.load(handlers.on_remembered, [view.memory], restored, **QUIET)
+    filled += bind_writing(form, offer, [*filled, loaded])
+    bind_memory(form, view.memory, filled)
 
 
 @dataclass(frozen=True)
@@ -296,10 +312,12 @@ class GenerateHandlers:
     Attributes:
         queue: makes the clips.
         folder: Gradio's cache, where files may be served from.
+        door: how often programs may ask.
     """
 
     queue: JobQueue
     folder: Path
+    door: Door = field(default_factory=Door)
 
     def on_model(self, model: str) -> list[Update]:
         """The fields that follow the model start anew from its usual settings."""
@@ -345,6 +363,14 @@ class GenerateHandlers:
             request = job.request.model_copy(update={"seed": secrets.randbelow(RANDOM_SEEDS)})
             return self.queue.submit(checked(owner), request, job.choice).id
 
+    def on_make(self, owner: str) -> None:
+        """Every clip of the visitor that waits, in turn, in this thread."""
+        with errors_on_page():
+            page = self.queue.store.search(checked(owner), limit=MAX_COPIES)
+            for job in reversed(page.jobs):
+                if isinstance(job.state, Queued):
+                    self.queue.make_now(job, self.queue.models[0])
+
     def on_show(self, owner: str, job_id: str) -> tuple[Any, ...]:
         """A job takes the place of what was shown."""
         return self._show(owner, job_id)
@@ -374,7 +400,7 @@ class GenerateHandlers:
         """The job that the address names, as it is now."""
         job_id = request.query_params.get("job", "") if request else ""
         if not job_id:
-            return _keep(9)
+            return _keep(10)
         return self._show(owner, job_id)
 
     def on_stop(self, owner: str, shown: Shown) -> Update:
@@ -386,7 +412,7 @@ class GenerateHandlers:
     def on_clip(self, path: str | None) -> list[Update]:
         """Every field as it was for a clip of ours."""
         with errors_on_page():
-            recipe = None if path is None else read_recipe(path)
+            recipe = None if path is None else read_recipe_guarded(path)
             if recipe is None:
                 raise RequestError(
                     "This file has no recipe.",
@@ -398,6 +424,32 @@ class GenerateHandlers:
         """Every field as it was for the clip that is shown."""
         with errors_on_page():
             return self._restored(Recipe.model_validate_json(recipe))
+
+    def on_use_failed(self, shown: Shown) -> list[Update]:
+        """Every field as it was for a job that has no clip."""
+        with errors_on_page():
+            return self._restored(self._asked(self.queue.store.open_link(shown.job)))
+
+    def on_remembered(self, memory: Any, request: gr.Request) -> list[Update]:
+        """Fields of the job that the address names, or as this browser left them."""
+        job_id = request.query_params.get("job", "") if request else ""
+        if not job_id:
+            return recall(memory, self.queue.models[0])
+        try:
+            return self._restored(self._asked(self.queue.store.open_link(job_id)))
+        except LTX2Error:
+            return unchanged()  # its status says why
+
+    def on_reset(self) -> list[Update]:
+        """Every field but the prompt as on the first visit."""
+        offer = self.queue.models[0].offer(None)
+        usual = describe_fields(offer) | {
+            "prompt": {},
+            "model": {"value": offer.name},
+            "seed": {"value": 1},
+            "randomize_seed": {"value": True},
+        }
+        return [gr.update(**usual[name]) for name in RESTORED]
 
     def generate_video(  # noqa: PLR0913 - the parameters are the public endpoint's
         self,
@@ -415,9 +467,11 @@ class GenerateHandlers:
         lora: str | None = None,
         lora_strength: float = 1.0,
         progress: gr.Progress = gr.Progress(),  # noqa: B008 - how Gradio is told to pass one
+        request: gr.Request | None = None,
     ) -> tuple[str, int]:
         """The clip's file and the seed that made it, for programs; waits for its turn."""
         with errors_on_page():
+            self.door.admit(f"program {self.door.address(request)}", request)
             asked = Asked(
                 prompt,
                 duration,
@@ -436,11 +490,26 @@ class GenerateHandlers:
             profile = self.queue.models[0].offer(asked.model).profile
             wanted = asked.to_request(profile, seed=asked.first_seed())
             job = self.queue.submit(secrets.token_urlsafe(24), wanted, asked.to_choice())
+            if self.queue.in_request:
+                job = self.queue.make_now(job, self.queue.models[0])
             while not isinstance(job.state, End):
                 job = self.queue.wait(job, ATTACH_S)
+                self.queue.check_open(job)
                 if isinstance(job.state, Running):
                     progress((job.state.step, job.state.total), desc=job.state.stage)
             return str(self._lent(job)), wanted.seed
+
+    def _asked(self, job: Job) -> Recipe:
+        """What a job asks for, in the words of a recipe."""
+        offer = self.queue.models[0].offer(job.choice.model)
+        loras = tuple(
+            AppliedLora(file=offer.loras[lora.name].name, strength=lora.strength, digest="")
+            for lora in job.choice.loras
+            if lora.name in offer.loras
+        )
+        return Recipe(
+            software="", model=offer.name, fingerprint="", loras=loras, request=job.request
+        )
 
     def _restored(self, recipe: Recipe) -> list[Update]:
         models = self.queue.models[0]
@@ -464,16 +533,23 @@ class GenerateHandlers:
         except LTX2Error as error:
             status = render_failure(str(error))
             no_stop = gr.update(visible=False)
-            return (status, hidden, *_keep(4), no_stop, gr.Timer(active=False), NOTHING)
+            return (
+                *(status, hidden, *_keep(4), no_stop),
+                *(gr.Timer(active=False), NOTHING, gr.update(visible=False)),
+            )
         if isinstance(job.state, End):
-            return (*self._ended(job), gr.Timer(active=False), Shown(job.id))
+            use = gr.update(visible=not isinstance(job.state, Done))
+            return (*self._ended(job), gr.Timer(active=False), Shown(job.id), use)
         now = self._seen(job, owner)
         preview = gr.update(value=self._preview(job), visible=True) if now.step else hidden
         video = gr.update(visible=not now.step)  # until then the last clip stays in sight
         stop = gr.update(
             value=now.stop or STOP, visible=bool(now.stop), interactive=now.stop != STOPPING
         )
-        return (now.status, preview, video, *_keep(3), stop, gr.Timer(active=True), now)
+        return (
+            *(now.status, preview, video, *_keep(3), stop),
+            *(gr.Timer(active=True), now, gr.update(visible=False)),
+        )
 
     def _seen(self, job: Job, owner: str) -> Shown:
         """What a page shows of a job that has not ended."""

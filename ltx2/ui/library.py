@@ -12,12 +12,13 @@ from PIL import Image, ImageDraw
 
 from ltx2.errors import LTX2Error, RequestError
 from ltx2.media.decode import read_first_picture
+from ltx2.media.recipe_tag import AI_GENERATED
 from ltx2.serving.jobs import Cancelled, Done, Failed, Job, Queued, Running
 from ltx2.serving.worker import JobQueue
 from ltx2.ui.errors import errors_on_page
-from ltx2.ui.generate import ANSWERED
+from ltx2.ui.events import ANSWERED
 from ltx2.ui.result import lend, render_failure, render_status
-from ltx2.ui.visitors import checked
+from ltx2.ui.visitors import checked, is_known
 
 logger = logging.getLogger(__name__)
 
@@ -243,6 +244,8 @@ class LibraryHandlers:
     def _search(
         self, owner: str, text: str, which: str, limit: int
     ) -> tuple[tuple[Job, ...], bool]:
+        if not is_known(owner):
+            return (), False  # who is quicker than the page has no number yet, and no clips
         page = self.queue.store.search(
             checked(owner),
             text,
@@ -279,7 +282,7 @@ class LibraryHandlers:
         target = self.folder / job.id / f"{type(job.state).__name__.lower()}.jpg"
         if not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
-            self._picture(job).save(target, "JPEG", quality=85)
+            self._picture(job).save(target, "JPEG", quality=85, comment=AI_GENERATED)
         return str(target)
 
     def _picture(self, job: Job) -> Image.Image:

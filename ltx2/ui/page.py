@@ -6,11 +6,17 @@ from typing import Any
 
 import gradio as gr
 
+from ltx2.serving.access import Door
+from ltx2.serving.downloads import Downloads
 from ltx2.serving.http import build_router
 from ltx2.serving.models import Offer
+from ltx2.serving.shelf import downloads_root
 from ltx2.serving.worker import JobQueue
+from ltx2.settings import Settings
 from ltx2.ui.generate import GENERATE, bind_generate, bind_open, build_generate
+from ltx2.ui.grid import GRID, bind_grid, build_grid
 from ltx2.ui.library import bind_library, build_library
+from ltx2.ui.models import bind_models, build_models
 from ltx2.ui.visitors import build_visitor
 
 STATIC = Path(__file__).parent / "static"
@@ -27,8 +33,24 @@ MAX_WAITING = 256
 """Calls that may wait, mostly of programs; later ones are told to come back."""
 
 
-def build_page(queue: JobQueue) -> gr.Blocks:
-    """The page around a queue, with every event bound, ready for `serve`."""
+def build_page(
+    queue: JobQueue,
+    *,
+    door: Door | None = None,
+    downloads: Downloads | None = None,
+    settings: Settings | None = None,
+) -> gr.Blocks:
+    """The page around a queue, with every event bound, ready for `serve`.
+
+    Args:
+        queue: makes the clips.
+        door: who may do what, how often; usually that of the usual settings.
+        downloads: of weights; usually into the usual settings' folder.
+        settings: that the server was started with.
+    """
+    settings = settings or Settings()
+    door = door or Door(settings)
+    downloads = downloads or Downloads(downloads_root(settings))
     with gr.Blocks(
         title=TITLE,
         analytics_enabled=False,
@@ -45,8 +67,14 @@ def build_page(queue: JobQueue) -> gr.Blocks:
                 generate = build_generate(queue)
             with gr.Tab("Library", id="library", render_children=True) as tab:
                 library = build_library(tab)
-        bind_generate(generate, queue, visitor, page)
+            with gr.Tab("Grid", id=GRID, render_children=True) as grid_tab:
+                grid = build_grid(grid_tab, queue.models[0])
+            with gr.Tab("Models", id="models", render_children=True) as models_tab:
+                models = build_models(models_tab, downloads)
+        bind_generate(generate, queue, visitor, page, door)
         bind_library(library, queue, visitor)
+        bind_grid(grid, queue, visitor, page, tabs, door)
+        bind_models(models, queue, downloads, door, settings)
         bind_open(library.open, library.job, generate, queue, visitor, tabs)
         gr.Markdown(render_colophon(queue.models[0].offers), elem_id="colophon")
     return page
@@ -98,12 +126,20 @@ def build_theme() -> gr.themes.Base:
     )
 
 
-def serve(page: gr.Blocks, queue: JobQueue, *, open_browser: bool = False, **launch: Any) -> None:
+def serve(
+    page: gr.Blocks,
+    queue: JobQueue,
+    *,
+    door: Door | None = None,
+    open_browser: bool = False,
+    **launch: Any,
+) -> None:
     """Serve the page and the interface for programs until the process is stopped.
 
     Args:
         page: what `build_page` made.
         queue: what it was made for.
+        door: who may come in.
         open_browser: show it on this machine's screen.
         launch: further arguments of Gradio's `launch`.
     """
@@ -122,6 +158,6 @@ def serve(page: gr.Blocks, queue: JobQueue, *, open_browser: bool = False, **lau
     )
     # Before Gradio's own routes, the last of which takes every address.
     own = list(app.router.routes)
-    app.include_router(build_router(queue))
+    app.include_router(build_router(queue, door))
     app.router.routes[:] = [*(route for route in app.router.routes if route not in own), *own]
     page.block_thread()

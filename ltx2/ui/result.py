@@ -43,6 +43,7 @@ class Result:
     """Components that show a job."""
 
     status: gr.HTML
+    use_failed: gr.Button
     preview: gr.HTML
     video: gr.Video
     details: gr.Column
@@ -56,6 +57,9 @@ class Result:
 def build_result() -> Result:
     """Layout: what happens now, the clip, how it was made."""
     status = gr.HTML(render_idle(), elem_id="status")
+    use_failed = gr.Button(
+        "Use these settings", size="sm", visible=False, min_width=120, elem_id="use-failed"
+    )
     preview = gr.HTML("", visible=False, elem_id="preview")
     video = gr.Video(
         label="Clip",
@@ -84,6 +88,7 @@ def build_result() -> Result:
     link.click(None, None, None, js=COPY_LINK_JS, api_visibility="private")
     return Result(
         status=status,
+        use_failed=use_failed,
         preview=preview,
         video=video,
         details=details,

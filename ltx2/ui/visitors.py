@@ -24,9 +24,14 @@ def build_visitor(page: gr.Blocks) -> gr.BrowserState:
     return visitor
 
 
+def is_known(number: object) -> bool:
+    """Whether this is a number that a browser of ours keeps."""
+    return isinstance(number, str) and _TOKEN.fullmatch(number) is not None
+
+
 def recognise(number: str | None) -> str:
     """The visitor's number, or a new one."""
-    return str(number) if _is_token(number) else secrets.token_urlsafe(TOKEN_BYTES)
+    return str(number) if is_known(number) else secrets.token_urlsafe(TOKEN_BYTES)
 
 
 def checked(number: str | None) -> str:
@@ -35,13 +40,9 @@ def checked(number: str | None) -> str:
     Raises:
         RequestError: the browser keeps none.
     """
-    if not _is_token(number):
+    if not is_known(number):
         raise RequestError(
             "Your browser does not keep who you are.",
             next_step="Allow this page to store data, then reload it.",
         )
     return str(number)
-
-
-def _is_token(number: str | None) -> bool:
-    return isinstance(number, str) and _TOKEN.fullmatch(number) is not None

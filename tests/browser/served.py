@@ -50,9 +50,14 @@ def stand_in(folder: Path) -> list[str]:
 
 @contextmanager
 def served_process(
-    arguments: list[str], folder: Path, **environment: str
+    arguments: list[str],
+    folder: Path,
+    *,
+    cwd: Path = ROOT,
+    python: str | Path = sys.executable,
+    **environment: str,
 ) -> Iterator[tuple[str, subprocess.Popen]]:
-    """The same with the process that serves it."""
+    """The same with the process that serves it, of a Python in a folder."""
     port = _free_port()
     log_path = folder / "log.txt"
     variables = {
@@ -65,7 +70,7 @@ def served_process(
     }
     with log_path.open("a") as log:
         process = subprocess.Popen(
-            [sys.executable, *arguments], cwd=ROOT, env=variables, stdout=log, stderr=log
+            [python, *arguments], cwd=cwd, env=variables, stdout=log, stderr=log
         )
         try:
             address = f"http://127.0.0.1:{port}"

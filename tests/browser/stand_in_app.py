@@ -7,9 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from ltx2.errors import GenerationError
+from ltx2.serving.access import Door
+from ltx2.serving.downloads import Downloads
 from ltx2.serving.models import Models, Offer
 from ltx2.serving.store import Store
 from ltx2.serving.worker import JobQueue
+from ltx2.settings import Settings
 from ltx2.ui.page import build_page, serve
 from tests.fakes.model import PROFILE, FakeModel
 
@@ -36,10 +39,21 @@ def main() -> None:
         quick = PROFILE.model_copy(update={"num_steps": 2, "sigmas": (1.0, 0.5, 0.0)})
         offers[0] = replace(offers[0], loras={"paper": Path("paper.safetensors")})
         offers.insert(0, replace(offers[0], name="stand-in-quick", profile=quick, loras={}))
+    if os.environ.get("STAND_IN_VOCABULARY") == "1":
+        from ltx2.training.puppet.taught import with_vocabulary
+
+        offers = [replace(o, profile=with_vocabulary(o.profile)) for o in offers]
     folder = Path(sys.argv[1])
     queue = JobQueue(Store(folder / "jobs.sqlite"), [Models(offers)], folder / "clips")
     queue.start()
-    serve(build_page(queue), queue)
+    settings = Settings.from_environment({**os.environ, "LTX2_DATA": str(folder)})
+    door = Door(settings)
+    serve(
+        build_page(queue, door=door, settings=settings, downloads=Downloads(folder / "models")),
+        queue,
+        door=door,
+        auth=settings.login,
+    )
 
 
 if __name__ == "__main__":

@@ -15,7 +15,14 @@ README = (ROOT / "README.md").read_text()
 FRONT_MATTER = yaml.safe_load(README.split("---")[1])
 MAKEFILE = (ROOT / "Makefile").read_text()
 
-DISTRIBUTION_OF = {"PIL": "pillow", "yaml": "pyyaml", "gradio_client": "gradio"}
+DISTRIBUTION_OF = {
+    "PIL": "pillow",
+    "yaml": "pyyaml",
+    "gradio_client": "gradio",
+    "huggingface_hub": "huggingface-hub",
+    "c2pa": "c2pa-python",
+    "cryptography": "c2pa-python",
+}
 """Distributions that go by another name than the module, or come with another."""
 
 

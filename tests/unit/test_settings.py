@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from ltx2.errors import RequestError
-from ltx2.settings import Settings
+from ltx2.settings import Settings, described
 
 
 def test_nothing_set_means_the_embedded_model_on_whatever_device_there_is():
@@ -30,10 +30,46 @@ def test_an_empty_variable_counts_as_not_set():
 
 
 @pytest.mark.parametrize(
-    ("variable", "value"), [("LTX2_OPEN_BROWSER", "perhaps"), ("LTX2_DTYPE", "int4")]
+    ("variable", "value"),
+    [
+        ("LTX2_OPEN_BROWSER", "perhaps"),
+        ("LTX2_DTYPE", "int4"),
+        ("LTX2_PORT", "70000"),
+        ("LTX2_MAX_FILE_SIZE", "big"),
+        ("LTX2_ROOT_PATH", "clips"),
+        ("LTX2_VISITOR_RATE", "-1"),
+    ],
 )
 def test_a_bad_value_is_refused_by_the_variables_name(variable, value):
     with pytest.raises(RequestError) as caught:
         Settings.from_environment({variable: value})
     assert variable in str(caught.value)
     assert value in str(caught.value)
+
+
+def test_a_login_that_cannot_be_used_is_refused_without_being_repeated():
+    with pytest.raises(RequestError, match="USER:PASSWORD") as caught:
+        Settings.from_environment({"LTX2_LOGIN": "hunter2"})
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_password_may_hold_colons():
+    assert Settings.from_environment({"LTX2_LOGIN": "a:b:c"}).login == ("a", "b:c")
+
+
+def test_a_flag_goes_before_its_variable_and_is_named_in_complaints():
+    environment = {"LTX2_PORT": "1", "LTX2_MODEL": "x"}
+    settings = Settings.from_environment(environment, {"port": "2"})
+    assert (settings.port, settings.model) == (2, "x")
+    with pytest.raises(RequestError, match="--port is 'many'"):
+        Settings.from_environment(environment, {"port": "many"})
+
+
+def test_half_a_certificate_is_refused():
+    with pytest.raises(RequestError, match="Only one"):
+        Settings.from_environment({"LTX2_C2PA_KEY": "key.pem"})
+
+
+def test_every_setting_says_what_it_is():
+    for name, setting in described().items():
+        assert setting.help.endswith((".", '..."', "...")), name

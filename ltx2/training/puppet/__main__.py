@@ -12,6 +12,7 @@ import typer
 from ltx2.training.puppet import stages
 from ltx2.training.puppet.lora_clips import LESSONS, write_clips
 from ltx2.training.puppet.loras import train_loras
+from ltx2.training.puppet.taught import write_vocabulary
 
 app = typer.Typer(help=stages.__doc__, no_args_is_help=True)
 
@@ -158,6 +159,13 @@ def export(
     """Write the checkpoint folder from what is trained so far."""
     _start(1)
     stages.export_checkpoint(folder, target)
+
+
+@app.command()
+def vocabulary(target: Target = WEIGHTS_FOLDER) -> None:
+    """Write what the model was taught to read into the headers of an exported checkpoint."""
+    for path in write_vocabulary(target):
+        typer.echo(f"{path}: vocabulary written")
 
 
 @app.command()

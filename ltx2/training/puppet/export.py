@@ -24,6 +24,7 @@ from ltx2.model.vocoder import Vocoder
 from ltx2.request import ModelProfile
 from ltx2.training.puppet import architecture
 from ltx2.training.puppet.networks import PuppetNetworks
+from ltx2.training.puppet.taught import with_vocabulary
 
 AUTOENCODERS_FILE = "autoencoders.safetensors"
 UPSAMPLER_FILE = "upsampler.safetensors"
@@ -78,7 +79,8 @@ def export_transformer(
 
     Args:
         path: of the file.
-        profile: usual settings, read by `ltx2.load` and by the page.
+        profile: usual settings, read by `ltx2.load` and by the page; what the model was taught
+            to read is added.
         recipe: how it was trained, kept in the metadata.
     """
     save_checkpoint(
@@ -86,7 +88,7 @@ def export_transformer(
         transformer_tensors(networks),
         {
             "config": json.dumps(architecture.CONFIG),
-            "profile": profile.model_dump_json(),
+            "profile": with_vocabulary(profile).model_dump_json(),
             "companions": json.dumps([AUTOENCODERS_FILE]),
             "recipe": json.dumps(recipe),
             "licence": LICENCE,

@@ -8,8 +8,10 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from ltx2.errors import GenerationError
+from ltx2.serving.access import Door
 from ltx2.serving.http import PATH, build_router
 from ltx2.serving.worker import Limits
+from ltx2.settings import Settings
 from tests.fakes.model import FakeModel
 from tests.unit.serving.stand_ins import a_queue
 
@@ -118,3 +120,47 @@ def test_another_token_reads_by_the_id_and_may_not_delete(client):
 def test_an_unknown_id_is_not_found(client):
     for path in (f"{PATH}/nothing", f"{PATH}/nothing/content"):
         assert client.get(path).status_code == 404
+
+
+def guarded(queue, **settings):
+    app = FastAPI()
+    app.include_router(build_router(queue, Door(Settings(**settings))))
+    return TestClient(app)
+
+
+def test_behind_a_login_nothing_answers_without_the_key(queue):
+    client = guarded(queue, login=("ann", "pw"), api_key="k")
+    body = {"prompt": "A ball."}
+    for answer in (
+        client.post(PATH, json=body),
+        client.get(f"{PATH}/x"),
+        client.get(f"{PATH}/x/content"),
+        client.delete(f"{PATH}/x"),
+        client.post(PATH, json=body, headers={"authorization": "Bearer wrong"}),
+    ):
+        assert answer.status_code == 401
+        assert answer.json()["error"]["code"] == "unauthorized"
+    for headers in ({"authorization": "Bearer k"}, {"authorization": "Basic YW5uOnB3"}):
+        assert client.post(PATH, json=body, headers=headers).status_code == 202
+
+
+def test_who_asks_too_often_is_told_429_and_nothing_is_queued(queue):
+    client = guarded(queue, visitor_rate=1)
+    assert client.post(PATH, json={"prompt": "A ball."}).status_code == 202
+    answer = client.post(PATH, json={"prompt": "A ball."})
+    assert answer.status_code == 429
+    assert "Try again in" in answer.json()["error"]["message"]
+    assert queue.store.num_queued() == 1
+    assert client.post(PATH, json={"prompt": ""}).status_code == 400
+
+
+def test_a_body_that_is_too_long_is_not_read(client):
+    assert client.post(PATH, json={"prompt": "a" * 200_000}).status_code == 413
+    assert client.post(PATH, content=(b"x" for _ in range(3))).status_code == 413
+
+
+def test_where_clips_are_made_inside_requests_programs_are_sent_elsewhere(client, queue):
+    queue.in_request = True
+    answer = client.post(PATH, json={"prompt": "A ball."})
+    assert answer.status_code == 501
+    assert "generate_video" in answer.json()["error"]["message"]

@@ -2,6 +2,7 @@ import io
 import wave
 from dataclasses import replace
 
+import av
 import numpy as np
 from PIL import Image
 
@@ -39,3 +40,11 @@ def test_a_single_picture_has_no_sound():
     sketched = sketch(one)
     assert (sketched.num_pictures, sketched.sound) == (1, None)
     assert picture(sketched).size == (64, 96)
+
+
+def test_a_preview_says_that_it_was_generated():
+    sketched = sketch(a_preview())
+    assert picture(sketched).info["comment"].startswith(b"AI-generated")
+    with av.open(io.BytesIO(sketched.sound)) as container:
+        assert container.metadata["comment"].startswith("AI-generated")
+        assert sum(frame.samples for frame in container.decode(audio=0)) == 16_000

@@ -264,9 +264,9 @@ def test_a_store_in_use_is_refused_until_it_is_closed(tmp_path):
 def test_a_newer_schema_is_refused(tmp_path):
     path = tmp_path / "jobs.sqlite"
     with sqlite3.connect(path) as connection:
-        connection.execute("PRAGMA user_version = 2")
+        connection.execute("PRAGMA user_version = 3")
     connection.close()
-    assert "version 2" in refused(path)
+    assert "version 3" in refused(path)
 
 
 def test_another_programs_database_is_refused_and_left_alone(tmp_path):

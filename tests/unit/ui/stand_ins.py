@@ -40,6 +40,7 @@ SHOWING = (
     "stop",
     "timer",
     "shown",
+    "use_failed",
 )
 """What a handler that shows a job answers, in its order."""
 

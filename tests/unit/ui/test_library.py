@@ -170,7 +170,6 @@ def test_another_visitor_sees_and_changes_nothing(queue):
         lambda: page.on_delete(OTHER, job.id),
         lambda: page.on_restore(OTHER, job.id),
         lambda: page.on_archive(OTHER, "", "All"),
-        lambda: page.on_list("", "", "All"),
     ):
         with pytest.raises(gr.Error):
             attempt()
@@ -195,3 +194,9 @@ def test_without_a_finished_clip_there_is_no_zip(queue):
     submitted(queue)
     with pytest.raises(gr.Error, match="No clip here is finished"):
         library(queue).on_archive(VISITOR, "", "All")
+
+
+@pytest.mark.parametrize("owner", ["", None, "short"])
+def test_who_is_quicker_than_the_page_sees_that_there_is_nothing(queue, owner):
+    made(queue)
+    assert listed(queue, owner) == ([], (), False)

@@ -45,8 +45,9 @@ def test_what_a_visitor_asks_for_can_be_refused_aloud(page):
 
 
 def test_asking_how_far_a_job_is_does_not_wait_behind_clips(page):
-    (tick,) = (fn for fn in page.fns.values() if ("tick" in str(fn.targets)))
-    assert tick.queue is False
+    ticks = [fn for fn in page.fns.values() if "tick" in str(fn.targets)]
+    assert ticks
+    assert not any(tick.queue for tick in ticks)
 
 
 def test_the_licence_of_the_weights_is_shown():

@@ -1,0 +1,1 @@
+"""Networks that measurements need and that are ours: torch in, torch out."""

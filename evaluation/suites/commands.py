@@ -1,0 +1,236 @@
+"""The commands `suites check`, `suites list`, `run` and `score`; heavy imports wait."""
+
+import json
+import math
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ltx2.errors import GenerationCancelled, LTX2Error, RequestError
+
+if TYPE_CHECKING:
+    from ltx2.progress import OnProgress, Progress
+
+SUITES = Path(__file__).parents[2] / "prompts"
+EXIT_ERROR, EXIT_CANCELLED = 2, 130
+
+suites = typer.Typer(add_completion=False, no_args_is_help=True)
+
+
+@suites.callback()
+def _describe_suites() -> None:
+    """Suites of prompts: check files, list what is there."""
+
+
+@suites.command()
+def check(
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="YAML files; all that are delivered if not said.")
+    ] = None,
+) -> None:
+    """Check suites and say what is wrong with each, by file, line, item and field."""
+    from evaluation.suites.schema import load_suite
+
+    wrong = 0
+    for path in files or _delivered():
+        try:
+            suite = load_suite(path)
+        except LTX2Error as error:
+            wrong += 1
+            typer.echo(f"Error: {error}", err=True)
+        else:
+            typer.echo(f"{path.name}: {len(suite.items)} items")
+    if wrong:
+        raise typer.Exit(EXIT_ERROR)
+
+
+@suites.command("list")
+def list_suites(
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """List the suites that are delivered."""
+    from evaluation.suites.schema import load_suite
+
+    found = [load_suite(path) for path in _delivered()]
+    if as_json:
+        rows = [
+            {
+                "name": suite.name,
+                "title": suite.title,
+                "world": suite.world,
+                "items": len(suite.items),
+                "tags": sorted({tag for item in suite.items for tag in item.tags}),
+            }
+            for suite in found
+        ]
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    for suite in found:
+        typer.echo(f"{suite.name:18} {len(suite.items):5} items  {suite.world:7} {suite.title}")
+
+
+def run(
+    suite: Annotated[str, typer.Argument(help="Name of a delivered suite, or a YAML file.")],
+    model: Annotated[
+        str,
+        typer.Option(
+            help="Model of this program, or folder:PATH, command:ovi, command:FILE.yaml, "
+            "diffusers:NAME, veo:MODEL, sora:MODEL."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder of the run; go on with it by saying it again.")],
+    seeds: Annotated[str, typer.Option(help="Every item is made once with each, as in 1,2.")] = "1",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="Field of the requests; repeatable."),
+    ] = None,
+    tag: Annotated[
+        list[str] | None, typer.Option(help="Only items with this tag; repeatable.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be made and what it would cost.")
+    ] = False,
+    max_cost: Annotated[
+        float, typer.Option(help="Most US dollars that may be spent on services that charge.")
+    ] = 0.0,
+) -> None:
+    """Make the clips of a suite; what is there already is never made again."""
+    from evaluation.suites.generators import find_generator
+    from evaluation.suites.records import RunFolder
+    from evaluation.suites.runner import plan_run, run_suite
+    from evaluation.suites.schema import load_suite
+
+    asked = load_suite(_suite_file(suite)).chosen(tag or ())
+    numbers, fields = _seeds(seeds), _settings(settings or ())
+    generator, folder = find_generator(model), RunFolder(out)
+    plan = plan_run(asked, generator, folder, seeds=numbers, settings=fields)
+    price = f", about ${plan.cost_usd:.2f}" if plan.cost_usd else ""
+    typer.echo(f"{asked.name}: {len(plan.tasks)} clips, {len(plan.missing)} to make{price}.")
+    if dry_run:
+        return
+    if not plan.cost_usd <= max_cost:
+        raise RequestError(
+            f"The missing clips would cost about ${plan.cost_usd:.2f}.",
+            next_step=f"Allow it with --max-cost {math.ceil(plan.cost_usd)}, or choose a --tag.",
+        )
+    with _stopped_by_signals() as should_cancel, _bar() as show:
+        counts = run_suite(
+            asked,
+            generator,
+            folder,
+            seeds=numbers,
+            settings=fields,
+            arguments=sys.argv,
+            on_progress=show,
+            should_cancel=should_cancel,
+        )
+    typer.echo(
+        f"{out}: {counts.made} made, {counts.kept} kept, {counts.failed} failed, "
+        f"{counts.skipped} left out"
+    )
+    if counts.failed:
+        raise typer.Exit(1)
+
+
+def score(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")],
+    metric: Annotated[
+        list[str] | None, typer.Option(help="Only this one, or this group; repeatable.")
+    ] = None,
+) -> None:
+    """Measure every clip of a run with every metric; what is measured is never measured again."""
+    from evaluation.suites.records import RunFolder
+    from evaluation.suites.scoring import chosen_metrics, score_run
+
+    with _stopped_by_signals() as should_cancel, _bar() as show:
+        counts = score_run(
+            RunFolder(folder),
+            chosen_metrics(metric or ()),
+            on_progress=show,
+            should_cancel=should_cancel,
+        )
+    typer.echo(f"{counts.path}: {counts.measured} measured, {counts.kept} kept")
+
+
+def _delivered() -> list[Path]:
+    return sorted(SUITES.glob("*.yaml"))
+
+
+def _suite_file(name: str) -> Path:
+    path = SUITES / f"{name}.yaml"
+    if path in _delivered():
+        return path
+    if Path(name).is_file():
+        return Path(name)
+    raise RequestError(
+        f"There is no suite {name}.",
+        next_step=f"Give a YAML file or one of {', '.join(p.stem for p in _delivered())}.",
+    )
+
+
+def _seeds(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise RequestError(
+            f"--seeds is {text!r}.", next_step="Write whole numbers, as in 1,2."
+        ) from error
+
+
+def _settings(texts: "list[str] | tuple[()]") -> dict[str, Any]:
+    """Fields of requests; values are JSON where they can be read so, else words."""
+    fields: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or name in ("prompt", "seed"):
+            raise RequestError(
+                f"--settings {text} cannot be used.", next_step="Write one as in num_steps=8."
+            )
+        try:
+            fields[name] = json.loads(value)
+        except json.JSONDecodeError:
+            fields[name] = value
+    return fields
+
+
+@contextmanager
+def _stopped_by_signals() -> Iterator[Callable[[], bool]]:
+    """Ctrl-C and SIGTERM end the work after the step at hand; a second one ends it at once."""
+    stop = threading.Event()
+
+    def ask(number: int, frame: Any) -> None:
+        if stop.is_set():
+            os._exit(EXIT_CANCELLED)
+        stop.set()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop.is_set
+    except GenerationCancelled as error:
+        typer.echo("Stopped; the same command goes on from here.", err=True)
+        raise typer.Exit(EXIT_CANCELLED) from error
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _bar() -> "Iterator[OnProgress]":
+    """A bar with the time left, on the error stream."""
+    from tqdm import tqdm
+
+    with tqdm(total=0, disable=None) as bar:
+
+        def show(progress: "Progress") -> None:
+            bar.set_description(progress.stage)
+            bar.total = progress.total
+            bar.update(progress.step - bar.n)
+
+        yield show

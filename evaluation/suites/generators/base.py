@@ -1,0 +1,56 @@
+"""What all that makes clips of items has in common."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from evaluation.suites.schema import Item
+from ltx2 import Request
+from ltx2.progress import OnProgress, ShouldCancel
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A clip that was not made, which is no failure.
+
+    Attributes:
+        reason: a sentence.
+    """
+
+    reason: str
+
+
+class Generator(Protocol):
+    """Makes clips, one after another.
+
+    Attributes:
+        name: as reports call it ("puppet", "veo-3.1-generate-preview").
+    """
+
+    name: str
+
+    def version(self) -> str:
+        """Whatever changes when the same request would give another clip, as a digest."""
+
+    def describe(self) -> Mapping[str, Any]:
+        """What a record should know about it, JSON values only."""
+
+    def cost_usd(self, request: Request) -> float:
+        """Estimated price of one clip in US dollars; 0 where none is charged."""
+
+    def __call__(
+        self,
+        item: Item,
+        request: Request,
+        output: Path,
+        *,
+        on_progress: OnProgress,
+        should_cancel: ShouldCancel,
+    ) -> Skipped | None:
+        """Writes the clip to `output`, an MP4 file that is not there yet.
+
+        Raises:
+            LTX2Error: it cannot be made.
+            GenerationCancelled: `should_cancel` said so.
+        """

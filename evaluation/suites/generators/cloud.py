@@ -1,0 +1,185 @@
+"""Veo 3 and Sora 2 through their official clients, which are optional and cost money."""
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from evaluation.suites.generators.base import Skipped
+from evaluation.suites.records import digest_of
+from evaluation.suites.schema import Item
+from ltx2 import Request
+from ltx2.errors import GenerationCancelled, GenerationError, RequestError, ResourceError
+from ltx2.progress import OnProgress, ShouldCancel
+
+PRICES_OF = "2026-01"
+"""Month of the list prices below; what is charged may differ."""
+
+USD_PER_SECOND: dict[str, float] = {
+    "veo-3.1-generate-preview": 0.40,
+    "veo-3.1-fast-generate-preview": 0.15,
+    "veo-3.0-generate-001": 0.40,
+    "veo-3.0-fast-generate-001": 0.15,
+    "sora-2": 0.10,
+    "sora-2-pro": 0.30,
+}
+TIMEOUT_S = 1_800.0
+
+
+class CloudGenerator(ABC):
+    """What both services have in common: allowed lengths, a price, a job to wait for.
+
+    Args:
+        model: as the service calls it.
+        base_url: of the service; the client's own if not said.
+        poll_s: between questions whether a clip is done.
+
+    Raises:
+        RequestError: the model is not one whose price is known.
+    """
+
+    kind = ""
+    package = ""
+    allowed_s: tuple[int, ...] = ()
+
+    def __init__(self, model: str, *, base_url: str | None = None, poll_s: float = 10.0) -> None:
+        if model not in USD_PER_SECOND:
+            raise RequestError(
+                f"The price of {model} is not known.",
+                next_step=f"Choose one of {', '.join(USD_PER_SECOND)}.",
+            )
+        self.name = model
+        self._base_url = base_url
+        self._poll_s = poll_s
+
+    def version(self) -> str:
+        """Digest of the model's name: services do not tell more."""
+        return digest_of([self.kind, self.name])
+
+    def describe(self) -> Mapping[str, Any]:
+        """The model and the month of the prices."""
+        return {"kind": self.kind, "model": self.name, "prices_of": PRICES_OF}
+
+    def cost_usd(self, request: Request) -> float:
+        """Length that is charged, times the price of a second; 0 for one that is left out."""
+        return (self._seconds(request) or 0) * USD_PER_SECOND[self.name]
+
+    def __call__(
+        self,
+        item: Item,
+        request: Request,
+        output: Path,
+        *,
+        on_progress: OnProgress,
+        should_cancel: ShouldCancel,
+    ) -> Skipped | None:
+        """Orders the clip, waits for it and takes it."""
+        seconds = self._seconds(request)
+        if seconds is None:
+            return Skipped(f"{self.name} makes clips of at most {self.allowed_s[-1]} s.")
+        try:
+            self._make(request, seconds, output, should_cancel)
+        except ImportError as error:
+            raise ResourceError(
+                f"{self.name} needs the package {self.package}, which is not installed.",
+                next_step=f"Install it with: pip install {self.package}",
+            ) from error
+        except (GenerationCancelled, GenerationError):
+            raise
+        except Exception as error:
+            # The clients raise classes of their own for keys, quotas, moderation and networks.
+            raise GenerationError(
+                f"{self.name} refused: {type(error).__name__}: {error}",
+                next_step="Check the key in the environment, the quota and the prompt.",
+            ) from error
+        return None
+
+    @abstractmethod
+    def _make(
+        self, request: Request, seconds: int, output: Path, should_cancel: ShouldCancel
+    ) -> None:
+        """Writes a clip of `seconds`."""
+
+    def _seconds(self, request: Request) -> int | None:
+        wanted = request.duration_s or self.allowed_s[-1]
+        return next((seconds for seconds in self.allowed_s if seconds >= wanted), None)
+
+    def _wait(self, deadline: float, should_cancel: ShouldCancel) -> None:
+        if should_cancel():
+            raise GenerationCancelled
+        if time.monotonic() > deadline:
+            raise GenerationError(
+                f"{self.name} was not done after {TIMEOUT_S:g} s.", next_step="Try again later."
+            )
+        time.sleep(self._poll_s)
+
+
+def _is_portrait(request: Request) -> bool:
+    return (request.height or 0) > (request.width or 1)
+
+
+class VeoGenerator(CloudGenerator):
+    """Google's Veo 3 through google-genai; the key is GEMINI_API_KEY."""
+
+    kind, package, allowed_s = "veo", "google-genai", (4, 6, 8)
+
+    def _make(
+        self, request: Request, seconds: int, output: Path, should_cancel: ShouldCancel
+    ) -> None:
+        from google import genai
+        from google.genai import types
+
+        client = genai.Client(
+            http_options=types.HttpOptions(base_url=self._base_url) if self._base_url else None
+        )
+        operation = client.models.generate_videos(
+            model=self.name,
+            prompt=request.prompt,
+            config=types.GenerateVideosConfig(
+                number_of_videos=1,
+                duration_seconds=seconds,
+                aspect_ratio="9:16" if _is_portrait(request) else "16:9",
+                negative_prompt=request.negative_prompt or None,
+            ),
+        )
+        deadline = time.monotonic() + TIMEOUT_S
+        while not operation.done:
+            self._wait(deadline, should_cancel)
+            operation = client.operations.get(operation)
+        made = operation.response.generated_videos if operation.response else None
+        if not made or made[0].video is None:
+            raise GenerationError(
+                f"{self.name} made no clip: {operation.error or 'it was filtered'}.",
+                next_step="Change the prompt.",
+            )
+        output.write_bytes(client.files.download(file=made[0].video))
+
+
+class SoraGenerator(CloudGenerator):
+    """OpenAI's Sora 2 through openai; the key is OPENAI_API_KEY."""
+
+    kind, package, allowed_s = "sora", "openai", (4, 8, 12)
+
+    def _make(
+        self, request: Request, seconds: int, output: Path, should_cancel: ShouldCancel
+    ) -> None:
+        from openai import OpenAI
+
+        client = OpenAI(base_url=self._base_url)
+        made: Any = client.videos.create(
+            model=self.name,  # type: ignore[arg-type]
+            prompt=request.prompt,
+            seconds=str(seconds),  # type: ignore[arg-type]
+            size="720x1280" if _is_portrait(request) else "1280x720",
+        )
+        deadline = time.monotonic() + TIMEOUT_S
+        while made.status in ("queued", "in_progress"):
+            self._wait(deadline, should_cancel)
+            made = client.videos.retrieve(made.id)
+        if made.status != "completed":
+            reason = made.error.message if made.error else made.status
+            raise GenerationError(
+                f"{self.name} made no clip: {reason}.", next_step="Change the prompt."
+            )
+        output.write_bytes(client.videos.download_content(made.id).content)

@@ -1,0 +1,73 @@
+"""Our own pipeline."""
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import ltx2
+from evaluation.suites.generators.base import Skipped
+from evaluation.suites.records import digest_of
+from evaluation.suites.schema import Item
+from ltx2 import Pipeline, Request
+from ltx2.progress import OnProgress, ShouldCancel
+
+
+class PipelineGenerator:
+    """Makes clips with a model of `ltx2.load`, which is loaded when it is first needed.
+
+    Args:
+        model: a known name, a model folder or a checkpoint file.
+        options: further arguments of `ltx2.load`.
+    """
+
+    def __init__(self, model: str, options: Mapping[str, Any] | None = None) -> None:
+        self.name = Path(model).stem if Path(model).suffix else model.rstrip("/").split("/")[-1]
+        self._model = model
+        self._options = dict(options or {})
+
+    @cached_property
+    def _pipeline(self) -> Pipeline:
+        return ltx2.load(self._model, **self._options)
+
+    def version(self) -> str:
+        """Digest of the weights, of the LoRAs and of how they are computed."""
+        pipeline = self._pipeline
+        return digest_of(
+            {
+                "software": ltx2.__version__,
+                "weights": pipeline.digest or pipeline.fingerprint,
+                "loras": [lora.model_dump() for lora in pipeline.loras],
+                "dtype": self._options.get("dtype", "auto"),
+            }
+        )
+
+    def describe(self) -> Mapping[str, Any]:
+        """Name and digest of the weights, and the device."""
+        pipeline = self._pipeline
+        return {
+            "kind": "pipeline",
+            "model": pipeline.name,
+            "weights_digest": pipeline.digest,
+            "fingerprint": pipeline.fingerprint,
+            "loras": [lora.model_dump() for lora in pipeline.loras],
+            "device": str(pipeline.device),
+        }
+
+    def cost_usd(self, request: Request) -> float:
+        """Nothing."""
+        return 0.0
+
+    def __call__(
+        self,
+        item: Item,
+        request: Request,
+        output: Path,
+        *,
+        on_progress: OnProgress,
+        should_cancel: ShouldCancel,
+    ) -> Skipped | None:
+        """Makes and writes the clip."""
+        clip = self._pipeline(request, on_progress=on_progress, should_cancel=should_cancel)
+        clip.save(output)
+        return None

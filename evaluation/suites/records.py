@@ -1,0 +1,168 @@
+"""What a run was asked to make and what became of every clip, as files.
+
+`run.json` says what was asked last; `items/KEY.json` says what became of one clip, and
+`clips/KEY.mp4` is the clip. A key is the digest of everything that the clip depends on.
+"""
+
+import hashlib
+import json
+import platform
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from evaluation.expectation import Expectation
+from ltx2 import Request
+from ltx2.errors import RequestError
+from ltx2.files import replaced
+
+RUN_FILE, ITEMS, CLIPS = "run.json", "items", "clips"
+PACKAGES = ("ltx2-workbench", "torch", "numpy", "av", "transformers", "safetensors", "diffusers")
+
+Key = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: Literal[1] = 1
+
+
+class ItemRecord(_Record):
+    """What became of one clip.
+
+    Attributes:
+        key: names the record and the clip.
+        item: id within the suite.
+        seed: of the noise.
+        request: as it was asked.
+        expected: what to measure the clip against.
+        tags, group, variant, language: of the item, for tables.
+        status: "ok" has a clip; "error" and "skipped" have a reason.
+        seconds: of making it; None where it was found made.
+    """
+
+    key: Key
+    item: str
+    seed: int
+    request: Request
+    expected: Expectation
+    language: str
+    tags: tuple[str, ...] = ()
+    group: str | None = None
+    variant: Mapping[str, str] = Field(default_factory=dict)
+    status: Literal["ok", "error", "skipped"]
+    reason: str = ""
+    started: str
+    seconds: float | None = None
+
+
+class RunRecord(_Record):
+    """What a run was asked to make, when it was last started.
+
+    Attributes:
+        suite: its name; `suite_digest` changes with any of its items.
+        generator: name, version and description of what makes the clips.
+        settings: fields of requests that went before the items' own.
+        seeds: every item is made once with each.
+        keys: of all clips asked for, in order.
+        environment: versions of Python, packages and the system.
+        arguments: of the command.
+        started: date and time, UTC.
+    """
+
+    suite: str
+    title: str
+    suite_digest: str
+    generator: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    seeds: tuple[int, ...]
+    keys: tuple[Key, ...]
+    environment: Mapping[str, str]
+    arguments: tuple[str, ...]
+    started: str
+
+
+def digest_of(value: Any) -> str:
+    """SHA-256 of JSON values, whatever order their keys are in."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def environment() -> dict[str, str]:
+    """Versions that results may depend on."""
+    versions = {"python": platform.python_version(), "system": platform.platform()}
+    for package in PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+class RunFolder:
+    """Files of one run."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    def create(self) -> None:
+        """Makes the folders that are missing.
+
+        Raises:
+            RequestError: they cannot be made.
+        """
+        try:
+            for name in (ITEMS, CLIPS):
+                (self.path / name).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RequestError(
+                f"The folder {self.path} cannot be made: {error.strerror}.",
+                next_step="Choose another --out.",
+            ) from error
+
+    def clip(self, key: str) -> Path:
+        """Where the clip of a key is, or will be."""
+        return self.path / CLIPS / f"{key}.mp4"
+
+    def read_run(self) -> RunRecord | None:
+        """What was asked last; None if nothing yet.
+
+        Raises:
+            RequestError: the record is damaged.
+        """
+        path = self.path / RUN_FILE
+        try:
+            return RunRecord.model_validate_json(path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except (OSError, ValidationError) as error:
+            raise RequestError(
+                f"{path} is no record of a run.", next_step="Choose the folder of a run."
+            ) from error
+
+    def read_item(self, key: str) -> ItemRecord | None:
+        """What became of a clip; None if nothing is known, or nothing that can be read."""
+        try:
+            return ItemRecord.model_validate_json(self._item(key).read_bytes())
+        except (OSError, ValidationError, RequestError):
+            return None
+
+    def write_run(self, record: RunRecord) -> None:
+        """Keeps what was asked."""
+        _write(self.path / RUN_FILE, record)
+
+    def write_item(self, record: ItemRecord) -> None:
+        """Keeps what became of a clip."""
+        _write(self._item(record.key), record)
+
+    def _item(self, key: str) -> Path:
+        return self.path / ITEMS / f"{key}.json"
+
+
+def _write(path: Path, record: BaseModel) -> None:
+    with replaced(path) as part:
+        part.write_text(record.model_dump_json(indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,1 @@
+"""Pages of the workbench; the functions that only make HTML do not import Gradio."""

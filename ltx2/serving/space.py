@@ -1,0 +1,126 @@
+"""A Hugging Face Space of this program: the folder that it is made of, and its upload."""
+
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from huggingface_hub import HfApi
+from huggingface_hub.errors import HfHubHTTPError, HTTPError
+
+from ltx2.errors import RequestError, ResourceError
+
+ROOT = Path(__file__).parents[2]
+
+FILES = ("app.py", "requirements.txt", "README.md", "LICENSE", "NOTICE")
+FOLDERS = ("ltx2", "evaluation", "prompts")
+"""What the page needs to run, with the embedded weights; no tests, runs or caches."""
+
+NEEDED = ("app.py", "requirements.txt", "README.md", "ltx2")
+
+LEFT_OUT = ("__pycache__", "outputs")
+"""Names of folders that running the program leaves behind."""
+
+VARIABLES: Mapping[str, str] = {"LTX2_PROXIES": "1"}
+"""The Hub's proxy stands in front of every Space, and tells a visitor's address."""
+
+
+def list_space_files(root: Path = ROOT) -> tuple[Path, ...]:
+    """Files of the Space, relative to the program's folder.
+
+    Raises:
+        ResourceError: the program was installed without them.
+    """
+    missing = [name for name in NEEDED if not (root / name).exists()]
+    if missing:
+        raise ResourceError(
+            f"{root} lacks {', '.join(missing)}.",
+            next_step="Run the command in a checkout of the whole repository.",
+        )
+    return tuple(sorted(path.relative_to(root) for path in _walk(root)))
+
+
+def write_space(folder: Path, root: Path = ROOT) -> tuple[Path, ...]:
+    """Files just copied into a new or empty folder, relative to it.
+
+    Raises:
+        RequestError: the folder holds something.
+        ResourceError: it cannot be written.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise RequestError(
+            f"{folder} is not an empty folder.", next_step="Choose another one, or empty it."
+        )
+    files = list_space_files(root)
+    try:
+        for file in files:
+            target = folder / file
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(root / file, target)
+    except OSError as error:
+        raise ResourceError(
+            f"{folder} cannot be written ({error.strerror}).", next_step="Choose another folder."
+        ) from error
+    return files
+
+
+def upload_space(
+    folder: Path,
+    name: str,
+    *,
+    is_private: bool,
+    hardware: str | None,
+    secrets: Mapping[str, str],
+    api: HfApi | None = None,
+) -> str:
+    """Address of the Space, which is made if it is missing and then holds just this folder.
+
+    Args:
+        folder: as `write_space` made it.
+        name: "owner/name".
+        is_private: whether a new Space is seen by its owner alone.
+        hardware: as the Hub calls it, "cpu-basic" or "zero-a10g"; None leaves it as it is.
+        secrets: variables of the environment that nobody sees.
+        api: of the Hub; HF_TOKEN says who asks.
+
+    Raises:
+        ResourceError: the Hub refuses, or does not answer.
+    """
+    api = api or HfApi()
+    try:
+        api.create_repo(
+            name, repo_type="space", space_sdk="gradio", private=is_private, exist_ok=True
+        )
+        # Before the upload, which builds and starts it.
+        for variable, value in VARIABLES.items():
+            api.add_space_variable(name, variable, value)
+        for secret, value in secrets.items():
+            api.add_space_secret(name, secret, value)
+        if hardware is not None:
+            api.request_space_hardware(name, hardware)
+        api.upload_folder(
+            repo_id=name,
+            folder_path=folder,
+            repo_type="space",
+            commit_message="Deploy the page",
+            delete_patterns=["*"],
+        )
+    except HfHubHTTPError as error:
+        raise ResourceError(
+            f"The Hub refuses the Space {name} (HTTP {error.response.status_code}).",
+            next_step="Log in with `hf auth login`, or give a token that may write as HF_TOKEN.",
+        ) from error
+    except HTTPError as error:
+        raise ResourceError(
+            "The Hub does not answer.", next_step="Check the network and try again."
+        ) from error
+    return f"https://huggingface.co/spaces/{name}"
+
+
+def _walk(root: Path) -> Iterator[Path]:
+    yield from (root / name for name in FILES if (root / name).is_file())
+    for folder in FOLDERS:
+        for path in (root / folder).rglob("*"):
+            parts = path.relative_to(root).parts
+            is_left_out = any(part in LEFT_OUT or part.startswith(".") for part in parts)
+            if path.is_file() and not is_left_out and path.suffix not in (".pyc", ".part"):
+                yield path

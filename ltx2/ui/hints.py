@@ -1,0 +1,36 @@
+"""Remarks under the prompt while it is typed; they need no model, and nothing has to be done."""
+
+from collections.abc import Iterable
+from html import escape
+
+from ltx2.prompting.hints import Hint, hints
+from ltx2.prompting.vocabulary import Vocabulary
+
+MAX_WARNINGS = 4
+"""Warnings shown at once; the others come as these are seen to."""
+
+WARNING = "Note:"
+"""Said before what the clip would suffer from, so that it is not told by its colour alone."""
+
+
+def render_hints(
+    prompt: str, *, duration_s: float | None, vocabulary: Vocabulary | None = None
+) -> str:
+    """Facts of the prompt in one line and its warnings below, as HTML; nothing of an empty one."""
+    found = hints(prompt, duration_s=duration_s, vocabulary=vocabulary)
+    if not found:
+        return ""
+    facts = _unique(hint for hint in found if hint.severity == "info")
+    warnings = _unique(hint for hint in found if hint.severity == "warning")
+    lines = [f"<p>{escape(' '.join(facts))}</p>"] if facts else []
+    lines += [
+        f'<p class="warning"><b>{WARNING}</b> {escape(text)}</p>'
+        for text in warnings[:MAX_WARNINGS]
+    ]
+    if (more := len(warnings) - MAX_WARNINGS) > 0:
+        lines.append(f"<p>{more} more {'note' if more == 1 else 'notes'}.</p>")
+    return f'<div class="hints" role="status">{"".join(lines)}</div>'
+
+
+def _unique(found: Iterable[Hint]) -> list[str]:
+    return list(dict.fromkeys(hint.text for hint in found))

@@ -1,0 +1,103 @@
+"""Votes leave in the columns that rankings and screening read."""
+
+import csv
+import json
+
+import pandas as pd
+import pytest
+
+from evaluation.preference import export
+from evaluation.preference.votes import read_votes
+from ltx2.errors import RequestError
+from tests.unit.evaluation.preference.studies import Rater, open_study
+
+
+@pytest.fixture
+def study_id(sqlite_store, sessions, tmp_path, clock):
+    study_id = open_study(sqlite_store, tmp_path)
+    for overall in ("left_much", "tie", "right"):
+        rater = Rater(sessions, study_id, clock)
+        rater.begin()
+        rater.finish(overall)
+    return study_id
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
+def test_what_is_exported_can_be_ranked(sqlite_store, study_id, tmp_path, ending):
+    path = tmp_path / f"votes.{ending}"
+    export.write_rows(export.rows(sqlite_store, study_id), path)
+    votes = read_votes(path, axis="axis", covariates=["d_lufs"], slices=["language"])
+    assert len(votes) == 3 * 4 * 5
+    assert votes.models == ("ann", "bob")
+    overall = votes.where(votes.axis.codes == votes.axis.names.index("overall"))
+    by_rater = {
+        name: set(overall.preference[overall.rater.codes == i])
+        for i, name in enumerate(overall.rater.names)
+    }
+    assert by_rater == {"r0001": {2}, "r0002": {0}, "r0003": {-1}}
+    # The first of the two names was 6 dB louder, whatever its side.
+    left_is_ann = overall.left == 0
+    assert set(overall.covariates["d_lufs"][left_is_ann]) == {6.0}
+    assert set(overall.covariates["d_lufs"][~left_is_ann]) == {-6.0}
+
+
+def test_training_attention_and_repeats_are_left_out_unless_asked_for(sqlite_store, study_id):
+    kinds = {row["kind"] for row in export.rows(sqlite_store, study_id)}
+    assert kinds == {"test"}
+    rows = export.rows(sqlite_store, study_id, every_kind=True)
+    assert len(rows) == 3 * 8 * 5
+    assert {row["kind"] for row in rows} == {
+        "test",
+        "training",
+        "repeat",
+        "attention_same",
+        "attention_late",
+    }
+
+
+def test_screening_gets_what_the_sessions_saw(sqlite_store, study_id):
+    one_sided, tied, _ = export.evidence(sqlite_store, study_id)
+    assert (one_sided.rater, one_sided.repeats_same, one_sided.repeats_shown) == ("r0001", 0, 1)
+    assert one_sided.attention_shown == tied.attention_shown == 2
+    assert (tied.repeats_same, tied.attention_passed) == (1, 1)
+    assert tied.median_clip_s == 2.0
+    assert tied.median_trial_s == 4.0
+
+
+@pytest.mark.parametrize(
+    ("late_side", "overall", "passed"),
+    [("left", "right", True), ("left", "left", False), ("right", "left_much", True)],
+)
+def test_the_side_whose_sound_is_late_loses(late_side, overall, passed):
+    vote = {"kind": "attention_late", "late_side": late_side, "answers": {"overall": overall}}
+    assert export._passed(vote) == passed
+
+
+def test_formulas_in_names_do_not_run_in_a_spreadsheet():
+    text = export.as_text([{"left": "=cmd|' /C calc'!A0", "n": -1}], "csv")
+    (row,) = csv.DictReader(text.splitlines())
+    assert row == {"left": "'=cmd|' /C calc'!A0", "n": "-1"}
+
+
+def test_the_log_can_be_checked_from_its_lines_alone(sqlite_store, study_id):
+    from evaluation.preference.store import FIRST_HASH, Entry
+
+    before = FIRST_HASH
+    for line in export.log_lines(sqlite_store, study_id).splitlines():
+        entry = Entry(**json.loads(line))
+        assert entry.previous_hash == before
+        assert entry.computed_hash() == entry.hash
+        before = entry.hash
+    assert before == sqlite_store.head(study_id)
+
+
+def test_parquet_keeps_numbers(sqlite_store, study_id, tmp_path):
+    path = export.write_rows(export.rows(sqlite_store, study_id), tmp_path / "v.parquet")
+    assert pd.read_parquet(path)["trial_s"].mean() == 4.0
+
+
+def test_nothing_to_export_and_unknown_endings_are_said(tmp_path):
+    with pytest.raises(RequestError, match="no votes yet"):
+        export.write_rows([], tmp_path / "v.csv")
+    with pytest.raises(RequestError, match="ending"):
+        export.write_rows([{"a": 1}], tmp_path / "v.xls")

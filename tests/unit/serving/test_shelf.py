@@ -1,0 +1,85 @@
+"""Folders of models laid out like ComfyUI's, with headers of the published sizes and no weights."""
+
+import json
+import struct
+
+import pytest
+
+from ltx2.checkpoint.catalog import TEXT_ENCODER_NAME
+from ltx2.serving.models import open_offers
+from ltx2.serving.shelf import downloads_root, find_weights, roots_of
+from ltx2.settings import Settings
+
+
+def a_file(path, *names):
+    """A sound safetensors file of one number in each tensor."""
+    header = {
+        name: {"dtype": "F32", "shape": [1, 1], "data_offsets": [4 * i, 4 * i + 4]}
+        for i, name in enumerate(names)
+    }
+    raw = json.dumps(header).encode()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(struct.pack("<Q", len(raw)) + raw + bytes(4 * len(names)))
+    return path
+
+
+BLOCK = "diffusion_model.transformer_blocks.0."
+SOUND = f"{BLOCK}audio_attn1.to_q"
+
+
+@pytest.fixture
+def root(tmp_path):
+    root = tmp_path / "comfy"
+    a_file(root / "loras" / "dance.safetensors", f"{SOUND}.lora_A.weight", f"{SOUND}.lora_B.weight")
+    a_file(root / "loras" / "deep" / "ltx-2-zoom.safetensors", f"{BLOCK}attn1.to_q.lora_A.weight")
+    a_file(root / "loras" / "other-model.safetensors", "lora_unet_down.lora_A.weight")
+    (root / "loras" / "broken.safetensors").write_bytes(b"no")
+    a_file(root / "checkpoints" / "sdxl.safetensors", "model.diffusion_model.input")
+    a_file(root / "text_encoders" / "gemma_fp8.safetensors", "a")
+    encoder = root / "text_encoders" / TEXT_ENCODER_NAME
+    a_file(encoder / "model.safetensors", "a")
+    (encoder / "config.json").write_text("{}")
+    return root
+
+
+def test_only_what_is_of_ltx_2_is_found(root):
+    assert [(item.kind, item.name) for item in find_weights([root])] == [
+        ("LoRA", "dance"),
+        ("LoRA", "ltx-2-zoom"),
+        ("text encoder", TEXT_ENCODER_NAME),
+    ]
+
+
+def test_an_official_file_is_known_by_its_tensors(root, monkeypatch):
+    path = a_file(root / "diffusion_models" / "renamed-distilled.safetensors", "x", "y")
+    from ltx2.checkpoint.reader import CheckpointFile
+
+    fingerprint = CheckpointFile.open(path).fingerprint
+    for module in ("ltx2.checkpoint.catalog", "ltx2.serving.shelf"):
+        monkeypatch.setattr(f"{module}.FINGERPRINT_19B", fingerprint)
+    (model,) = (item for item in find_weights([root]) if item.kind == "model")
+    assert model.name == "ltx-2-19b-distilled"
+    assert model.licence == "LTX-2 Community License"
+    offers = open_offers(Settings(data=root / "none", comfyui_models=root))
+    assert offers[-1].name == "ltx-2-19b-distilled"
+    assert set(offers[-1].loras) == {"dance", "ltx-2-zoom"}
+    assert "dance" not in offers[0].loras
+    (chosen,) = open_offers(
+        Settings("ltx-2-19b-distilled", data=root / "none", comfyui_models=root)
+    )
+    assert chosen.name == "ltx-2-19b-distilled"
+
+
+def test_the_same_file_in_two_folders_is_listed_once(root, tmp_path):
+    (tmp_path / "again").symlink_to(root)
+    assert len(find_weights([root, tmp_path / "again"])) == 3
+
+
+def test_downloads_lie_beside_the_clips_and_comfyui_is_looked_at_when_named(root, tmp_path):
+    settings = Settings(data=tmp_path, comfyui_models=root)
+    assert roots_of(settings) == (tmp_path / "models", root)
+    assert roots_of(Settings(data=tmp_path)) == (downloads_root(settings),)
+
+
+def test_folders_that_are_not_there_hold_nothing(tmp_path):
+    assert find_weights([tmp_path / "none"]) == ()
