@@ -1,4 +1,4 @@
-"""Command line: `python -m evaluation suites`, `run`, `score`, `rank` and `plan`.
+"""Command line: `python -m evaluation` with suites, run, score, calibrate, study, rank and plan.
 
 Commands import what they need when they run, so that `--help` answers at once.
 """
@@ -11,6 +11,7 @@ import typer
 
 from evaluation.metrics.commands import calibrate
 from evaluation.preference.commands import plan, rank
+from evaluation.preference.study_commands import study
 from evaluation.suites.commands import run, score, suites
 from ltx2.errors import LTX2Error
 
@@ -24,8 +25,8 @@ def _describe_program() -> None:
     """Judges clips of any model, by people and by measurements."""
 
 
-def _add(command: Callable[..., None]) -> None:
-    """A package's command; foreseen failures become a line and an exit code."""
+def _checked(command: Callable[..., Any]) -> Callable[..., None]:
+    """The command whose foreseen failures become a line and an exit code."""
 
     @wraps(command)
     def checked(*args: Any, **options: Any) -> None:
@@ -35,10 +36,22 @@ def _add(command: Callable[..., None]) -> None:
             typer.echo(f"Error: {error}", err=True)
             raise typer.Exit(EXIT_ERROR) from error
 
-    app.command()(checked)
+    return checked
 
 
-app.add_typer(suites, name="suites")
+def _add(command: Callable[..., None]) -> None:
+    app.command()(_checked(command))
+
+
+def _add_group(group: typer.Typer, name: str) -> None:
+    for command in group.registered_commands:
+        if command.callback is not None:
+            command.callback = _checked(command.callback)
+    app.add_typer(group, name=name)
+
+
+_add_group(suites, "suites")
+_add_group(study, "study")
 _add(run)
 _add(score)
 _add(calibrate)

@@ -202,11 +202,10 @@ def _do(
         logger.exception("Item %s failed.", task.item.id)
         reason = f"{type(error).__name__}: {error}"
     else:
-        status = "ok" if left_out is None else "skipped"
         folder.write_item(
             ItemRecord(
                 **common,
-                status=status,
+                status="ok" if left_out is None else "skipped",
                 reason=left_out.reason if isinstance(left_out, Skipped) else "",
                 seconds=round(time.monotonic() - started, 3),
             )

@@ -259,7 +259,9 @@ def load_suite(path: str | Path) -> Suite:
     if not isinstance(data, dict):
         raise lines.error((), "this is no suite.", "Start with schema_version and name.")
     written = _validated(SuiteFile, data, lines, ())
-    items = [(("items", index), item) for index, item in enumerate(written.items)]
+    items: list[tuple[tuple[str | int, ...], Item]] = [
+        (("items", index), item) for index, item in enumerate(written.items)
+    ]
     for index, scene in enumerate(written.scenes):
         for fields in _expanded(scene, lines, ("scenes", index)):
             place = ("scenes", index, "item")

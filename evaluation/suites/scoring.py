@@ -75,7 +75,7 @@ def score_run(
         )
     cache = folder.path / CACHE
     cache.mkdir(exist_ok=True)
-    records = [found for key in run.keys if (found := folder.read_item(key)) is not None]
+    records = [record for record in map(folder.read_item, run.keys) if record is not None]
     rows: list[dict[str, Any]] = []
     measured = 0
     for number, record in enumerate(records):

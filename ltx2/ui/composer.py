@@ -106,7 +106,7 @@ class Composer:
 def build_composer(vocabulary: Vocabulary | None) -> Composer:
     """Layout of the composer: lists of what a small model was taught, free text for others."""
     talk = None if vocabulary is None else vocabulary.talk
-    with gr.Column(visible=False, elem_id="composer") as area:
+    with gr.Column(elem_id="composer") as area:
         gr.Markdown(HELP)
         if talk is None:
             setting: Any = gr.Textbox(label="Around them", placeholder="A quiet kitchen at night")

@@ -175,7 +175,9 @@ class ModelsHandlers:
             return "unknown"
         match verdict:
             case Fits(needed, _):
-                return f"{_size(needed)}, fits"
+                loaded = self.queue.models[0].loaded
+                is_loaded = loaded is not None and loaded.model == offer.name
+                return f"loaded, {_size(needed)} more" if is_loaded else f"{_size(needed)}, fits"
             case TooLarge(needed, free):
                 return f"{_size(needed)}, but {_size(free)} are free"
             case _:

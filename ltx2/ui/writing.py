@@ -7,14 +7,11 @@ from typing import Any
 import gradio as gr
 
 from ltx2.serving.models import Offer
-from ltx2.ui.composer import DIALOGUE_MODE, ComposerHandlers
+from ltx2.ui.composer import ComposerHandlers
 from ltx2.ui.enhance import ImprovementHandlers
 from ltx2.ui.events import ANSWERED, QUIET
 from ltx2.ui.form import Form
 from ltx2.ui.hints import render_hints
-
-MODE_JS = f"(mode) => [{{visible: mode === '{DIALOGUE_MODE}', __type__: 'update'}}]"
-"""The rows come and go without the server."""
 
 
 def bind_writing(
@@ -65,8 +62,8 @@ def _bind_composer(
         "outputs": composer.outputs,
         **QUIET,
     }
-    shown = form.mode.change(None, form.mode, composer.area, js=MODE_JS, api_visibility="private")
-    for event in (shown, *filled):
+    form.mode.change(**reading)
+    for event in filled:
         event.success(**reading)
     form.prompt.input(trigger_mode="always_last", **reading)
     rows = composer.inputs[1:]

@@ -26,9 +26,7 @@ def address(browser, tmp_path_factory):
 def small_address(browser, tmp_path_factory):
     """The page of a model that knows few words."""
     folder = tmp_path_factory.mktemp("few words")
-    with served_page(
-        stand_in(folder), folder, STAND_IN_STEP_S="0", STAND_IN_VOCABULARY="1"
-    ) as url:
+    with served_page(stand_in(folder), folder, STAND_IN_STEP_S="0", STAND_IN_VOCABULARY="1") as url:
         yield url
 
 
@@ -52,7 +50,7 @@ def prompt_of(page):
 
 def wait_for_prompt(page, text):
     page.wait_for_function(
-        "(text) => document.querySelector('#prompt textarea').value === text", arg=text
+        "(text) => document.querySelector('#prompt textarea')?.value === text", arg=text
     )
 
 
@@ -77,13 +75,13 @@ def test_rows_write_the_prompt_and_are_read_back(context, address):
     line(page, 0).get_by_label("left", exact=True).check()
     line(page, 0).get_by_label("Line", exact=True).fill("Where is it?")
     page.wait_for_function(
-        "() => document.querySelector('#prompt textarea').value.includes('\"Where is it?\"')"
+        "() => document.querySelector('#prompt textarea')?.value.includes('\"Where is it?\"')"
     )
     page.get_by_role("button", name="Add a line").click()
     line(page, 1).get_by_label("Looks").fill("a tall man")
     line(page, 1).get_by_label("Line", exact=True).fill("Here.")
     page.wait_for_function(
-        "() => document.querySelector('#prompt textarea').value.includes('\"Here.\"')"
+        "() => document.querySelector('#prompt textarea')?.value.includes('\"Here.\"')"
     )
     photograph(page, "composer")
     assert fits(page)
@@ -101,7 +99,7 @@ def test_rows_write_the_prompt_and_are_read_back(context, address):
     assert second.input_value() == "Over there."
     line(page, 1).get_by_role("button", name="Remove this line").click()
     page.wait_for_function(
-        "() => !document.querySelector('#prompt textarea').value.includes('Over there.')"
+        "() => !document.querySelector('#prompt textarea')?.value.includes('Over there.')"
     )
     assert not line(page, 1).is_visible()
 
@@ -117,7 +115,7 @@ def test_a_small_model_offers_what_it_knows(context, small_address):
     said.click()
     page.get_by_role("option", name="banana", exact=True).click()
     page.wait_for_function(
-        """() => document.querySelector('#prompt textarea').value.startsWith(
+        """() => document.querySelector('#prompt textarea')?.value.startsWith(
             'A red puppet with a crown on a ')"""
     )
     assert '"banana"' in prompt_of(page).input_value()
@@ -142,7 +140,7 @@ def test_an_improvement_is_seen_before_it_is_taken(context, small_address):
     prompt_of(page).fill(written)
     page.locator("#improve").click()
     page.locator("#diff").get_by_text("No language model").wait_for()
-    assert "−a redd" in page.locator("#diff del").first.inner_text()
+    assert "\u2212a redd" in page.locator("#diff del").first.inner_text()
     assert "+A red" in page.locator("#diff ins").first.inner_text()
     photograph(page, "diff")
     assert fits(page)

@@ -46,5 +46,5 @@ def test_kill_9_leaves_whole_clips_and_a_run_that_goes_on(tmp_path):
     maker = Maker()
     counts = run_suite(suite_of(40), maker, folder)
     assert counts == Counts(made=40 - len(clips), kept=len(clips))
-    assert [folder.read_item(key).status for key in folder.read_run().keys] == ["ok"] * 40  # noqa: SIM118
+    assert [folder.read_item(key).status for key in folder.read_run().keys] == ["ok"] * 40
     assert list(folder.path.glob("work-*")) == []

@@ -135,7 +135,7 @@ class VeoGenerator(CloudGenerator):
         )
         operation = client.models.generate_videos(
             model=self.name,
-            prompt=request.prompt,
+            source=types.GenerateVideosSource(prompt=request.prompt),
             config=types.GenerateVideosConfig(
                 number_of_videos=1,
                 duration_seconds=seconds,
@@ -168,7 +168,7 @@ class SoraGenerator(CloudGenerator):
 
         client = OpenAI(base_url=self._base_url)
         made: Any = client.videos.create(
-            model=self.name,  # type: ignore[arg-type]
+            model=self.name,
             prompt=request.prompt,
             seconds=str(seconds),  # type: ignore[arg-type]
             size="720x1280" if _is_portrait(request) else "1280x720",

@@ -84,5 +84,10 @@ def test_rows_come_and_go_between_one_and_six(handlers):
         assert answers[0] == min(number, MAX_ROWS)
         rows = [*rows, Row()][:MAX_ROWS]
     assert answers[-2]["interactive"] is False
-    assert handlers.on_remove(0, *flat([WOMAN, MAN]))[:4] == [1, "A quiet kitchen", "Tom", MAN.looks]
+    assert handlers.on_remove(0, *flat([WOMAN, MAN]))[:4] == [
+        1,
+        "A quiet kitchen",
+        "Tom",
+        MAN.looks,
+    ]
     assert handlers.on_remove(0, *flat([WOMAN]))[0] == 1

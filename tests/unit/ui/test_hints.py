@@ -17,5 +17,5 @@ def test_what_was_typed_is_shown_as_text():
 
 
 def test_few_warnings_are_shown_and_the_others_counted():
-    shown = render_hints('“ „x « ‹ 「 『 " ' * 2, duration_s=None)
+    shown = render_hints('“ „x « 「 『 " ' * 2, duration_s=None)
     assert shown.count('class="warning"') <= 4

@@ -117,13 +117,11 @@ def test_the_speaker_suite_has_about_120_scenes_of_every_kind():
         assert tags[pair] >= 20, pair
 
 
-def test_puppet_dialogue_is_worded_as_the_captions(puppet_folder):
-    from ltx2.checkpoint.catalog import find_model
+def test_puppet_dialogue_is_worded_as_the_captions():
     from ltx2.prompting.dialogue import write
-    from ltx2.training.puppet.heard import vocabulary
+    from ltx2.training.puppet.taught import puppet_vocabulary
 
-    known = vocabulary()
-    assert find_model(puppet_folder)
+    known = puppet_vocabulary()
     for name in ("puppet-speakers", "puppet-languages"):
         for item in SUITES[name].items:
             found = read(item.prompt, known)

@@ -15,7 +15,7 @@ def folder(tmp_path):
 
 
 def statuses(folder):
-    records = [folder.read_item(key) for key in folder.read_run().keys]  # noqa: SIM118
+    records = [folder.read_item(key) for key in folder.read_run().keys]
     return [record.status if record else None for record in records]
 
 
@@ -62,7 +62,7 @@ def test_a_failing_item_keeps_its_reason_and_is_tried_again(folder):
     }
     counts = run_suite(suite_of(), Maker(fails=fails, skips={"item-2"}), folder)
     assert counts == Counts(failed=2, skipped=1)
-    reasons = [folder.read_item(key).reason for key in folder.read_run().keys]  # noqa: SIM118
+    reasons = [folder.read_item(key).reason for key in folder.read_run().keys]
     assert reasons == [
         "The clip is all noise. Try another seed.",
         "ZeroDivisionError: by zero",
