@@ -2,6 +2,7 @@
 
 import os
 
+from evaluation.ui.rating import rating_routers
 from ltx2.errors import LTX2Error
 from ltx2.serving.zero_gpu import is_zero_gpu
 from ltx2.settings import Settings
@@ -11,7 +12,12 @@ from ltx2.ui.server import run_server
 def main() -> None:
     """Serve the page until the process is stopped."""
     try:
-        run_server(Settings.from_environment(os.environ), lends_gpu=is_zero_gpu(os.environ))
+        settings = Settings.from_environment(os.environ)
+        run_server(
+            settings,
+            lends_gpu=is_zero_gpu(os.environ),
+            routers=rating_routers(settings, os.environ),
+        )
     except LTX2Error as error:
         raise SystemExit(str(error)) from error
 

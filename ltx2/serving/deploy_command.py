@@ -46,11 +46,10 @@ def deploy_space(
         return
     if out is not None:
         raise RequestError("--out is given without --dry-run.", next_step="Add --dry-run.")
-    with tempfile.TemporaryDirectory() as folder:
-        write_space(Path(folder))
-        address = upload_space(
-            Path(folder), name, is_private=private, hardware=hardware, secrets=secrets
-        )
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        write_space(folder)
+        address = upload_space(folder, name, is_private=private, hardware=hardware, secrets=secrets)
     typer.echo(f"{address} is being built.")
 
 

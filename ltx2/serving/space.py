@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from huggingface_hub import HfApi
+from huggingface_hub import HfApi, SpaceHardware
 from huggingface_hub.errors import HfHubHTTPError, HTTPError
 
 from ltx2.errors import RequestError, ResourceError
@@ -83,9 +83,17 @@ def upload_space(
         api: of the Hub; HF_TOKEN says who asks.
 
     Raises:
+        RequestError: there is no such hardware.
         ResourceError: the Hub refuses, or does not answer.
     """
     api = api or HfApi()
+    try:
+        wanted = None if hardware is None else SpaceHardware(hardware)
+    except ValueError as error:
+        raise RequestError(
+            f"There is no hardware {hardware!r}.",
+            next_step=f"Choose one of {', '.join(kind.value for kind in SpaceHardware)}.",
+        ) from error
     try:
         api.create_repo(
             name, repo_type="space", space_sdk="gradio", private=is_private, exist_ok=True
@@ -95,8 +103,8 @@ def upload_space(
             api.add_space_variable(name, variable, value)
         for secret, value in secrets.items():
             api.add_space_secret(name, secret, value)
-        if hardware is not None:
-            api.request_space_hardware(name, hardware)
+        if wanted is not None:
+            api.request_space_hardware(name, wanted)
         api.upload_folder(
             repo_id=name,
             folder_path=folder,

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from fastapi import APIRouter
 
 from ltx2.serving.access import Door
 from ltx2.serving.downloads import Downloads
@@ -132,6 +133,7 @@ def serve(
     *,
     door: Door | None = None,
     open_browser: bool = False,
+    routers: Sequence[APIRouter] = (),
     **launch: Any,
 ) -> None:
     """Serve the page and the interface for programs until the process is stopped.
@@ -141,6 +143,7 @@ def serve(
         queue: what it was made for.
         door: who may come in.
         open_browser: show it on this machine's screen.
+        routers: further pages of the same server.
         launch: further arguments of Gradio's `launch`.
     """
     # Gradio leaves direct posts open by default, past the queue and its limit of one at a time.
@@ -158,6 +161,7 @@ def serve(
     )
     # Before Gradio's own routes, the last of which takes every address.
     own = list(app.router.routes)
-    app.include_router(build_router(queue, door))
+    for router in (build_router(queue, door), *routers):
+        app.include_router(router)
     app.router.routes[:] = [*(route for route in app.router.routes if route not in own), *own]
     page.block_thread()

@@ -1,7 +1,10 @@
 """The server: settings, the queue, the page, launch."""
 
 import logging
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
+
+from fastapi import APIRouter
 
 from ltx2.media.provenance import open_signer
 from ltx2.serving.access import Door
@@ -18,12 +21,15 @@ MCP_MAJOR = 2
 """The first major version of the package `mcp` that Gradio does not know."""
 
 
-def run_server(settings: Settings, *, lends_gpu: bool = False) -> None:
+def run_server(
+    settings: Settings, *, lends_gpu: bool = False, routers: Sequence[APIRouter] = ()
+) -> None:
     """Serves the page until the process is stopped.
 
     Args:
         settings: of whoever started it.
         lends_gpu: a GPU is there only inside requests, as on ZeroGPU.
+        routers: further pages of the same server.
 
     Raises:
         LTX2Error: the model or the folder of data cannot be used.
@@ -57,6 +63,7 @@ def run_server(settings: Settings, *, lends_gpu: bool = False) -> None:
             queue,
             door=door,
             open_browser=settings.open_browser,
+            routers=routers,
             server_name=settings.host,
             server_port=settings.port,
             root_path=settings.root_path or None,

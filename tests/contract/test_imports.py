@@ -159,8 +159,8 @@ def test_av_is_imported_by_the_media_package_alone():
     }
 
 
-def test_diffusers_is_nowhere():
-    assert importers_of("diffusers") == set()
+def test_diffusers_makes_the_clips_of_other_models_alone():
+    assert importers_of("diffusers") == {"evaluation.suites.generators.diffusers_wan"}
 
 
 def test_networks_know_neither_files_nor_requests():

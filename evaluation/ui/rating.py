@@ -1,0 +1,42 @@
+"""What a server adds so that people can rate: the raters' page, and studies over HTTP."""
+
+from collections.abc import Mapping
+
+from fastapi import APIRouter
+
+from evaluation.preference.http import preference_router
+from evaluation.preference.keeper import Keeper
+from evaluation.preference.opening import Opener
+from evaluation.preference.session import Sessions
+from evaluation.preference.store import Store, sqlite_url
+from evaluation.ui.rate_page import rate_router
+from ltx2.settings import Settings
+
+OWNER_PASSWORD = "LTX2_OWNER_PASSWORD"
+"""Opens the owner's part, `/rating/studies`; without it that part does not exist."""
+
+
+def rating_routers(settings: Settings, environment: Mapping[str, str]) -> tuple[APIRouter, ...]:
+    """Routers over the studies in the folder of data, or in the database LTX2_DATABASE_URL.
+
+    On a Space, votes are committed to the dataset LTX2_VOTES_REPO with HF_TOKEN.
+
+    Raises:
+        ResourceError: the database cannot be used.
+    """
+    folder = settings.data / "studies"
+    folder.mkdir(parents=True, exist_ok=True)
+    store = Store(environment.get("LTX2_DATABASE_URL") or sqlite_url(folder / "studies.db"))
+    keeper = None
+    if environment.get("SPACE_ID"):
+        keeper = Keeper.on_a_space(
+            folder / "log", environment.get("LTX2_VOTES_REPO"), environment.get("HF_TOKEN")
+        )
+    sessions = Sessions(store, keeper=keeper)
+    rating = preference_router(
+        store,
+        sessions,
+        Opener(store, folder),
+        owner_password=environment.get(OWNER_PASSWORD) or None,
+    )
+    return rating, rate_router()
