@@ -60,7 +60,7 @@ def test_a_folder_that_is_missing_empty_or_broken_is_a_failure(
 def test_components_nobody_runs_are_listed_and_do_not_count_as_passed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    _record(tmp_path, "light_asd", "light_asd")
+    _record(tmp_path, "unheard_of", "unheard_of")
     assert main([str(tmp_path)]) == 1
     assert "no runner" in capsys.readouterr().out
 

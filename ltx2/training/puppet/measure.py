@@ -35,8 +35,8 @@ from ltx2.training.puppet.world import REPEAT_S, RenderedClip, render
 
 LANGUAGE_TURNS = ("en", "es", "en", "de", "en", "fr", "en", "it")
 """Languages of the lines that are judged, in turn: rare ones too often enough to be counted."""
-DRIFT_S = 8.0
-"""Length of a clip that shows drift: twice the longest of training."""
+DRIFT_S = 16.0
+"""Length of a clip that shows drift: four times the longest of training."""
 LEAST_PSNR_DB, LEAST_CEILING_WORDS = 30.0, 0.9
 """What good autoencoders reach: likeness of the picture, share of English words recognised."""
 DISTILLED_POINTS = 5.0
@@ -139,7 +139,7 @@ def judge_drift(
     seed: int,
     on_progress: OnProgress = ignore_progress,
 ) -> dict[str, Summary]:
-    """What is right in each stretch of clips twice as long as any in training."""
+    """What is right in each stretch of clips four times as long as any in training."""
     by_window: dict[str, list[Judgement]] = {}
     clips = generate(pipeline, scenes, seed=seed, duration_s=DRIFT_S)
     for number, (clip, scene) in enumerate(zip(clips, scenes, strict=True), start=1):

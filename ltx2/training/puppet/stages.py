@@ -72,12 +72,12 @@ LARGE_SHARE = 0.3
 VIDEO_VAE_STEPS = 9_000
 VIDEO_DECODER_STEPS = 1_600
 AUDIO_VAE_STEPS = 2_500
-VOCODER_STEPS = 14_000
-TRANSFORMER_STEPS = 2_400
+VOCODER_STEPS = 10_000
+TRANSFORMER_STEPS = 4_000
 TRANSFORMER_BATCH = 24
 PROMPT_DROPOUT = 0.1
 UPSAMPLER_STEPS, UPSAMPLER_BATCH = 4_000, 8
-DISTILL_STEPS, DISTILL_BATCH = 500, 8
+DISTILL_STEPS, DISTILL_BATCH = 400, 8
 
 STAGES = (
     "video_vae",
@@ -104,7 +104,7 @@ PROFILE = ModelProfile(
     min_size=64,
     max_size=128,
     trained_duration_s=architecture.LONG_NUM_FRAMES / architecture.FRAME_RATE,
-    max_duration_s=8.0,
+    max_duration_s=16.0,
     shift=architecture.SHIFT,
     example_prompts=(
         'A red puppet with a top hat on a white background says "hello" in a high voice.',
