@@ -67,7 +67,9 @@ class FaceModels:
         small = picture.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
         left, top = (DETECTOR_SIDE - size[0]) // 2, (DETECTOR_SIDE - size[1]) // 2
         square = np.full((1, DETECTOR_SIDE, DETECTOR_SIDE, 3), -1, np.float32)
-        square[0, top : top + size[1], left : left + size[0]] = np.asarray(small) / 127.5 - 1
+        square[0, top : top + size[1], left : left + size[0]] = (
+            np.asarray(small, np.float32) / 127.5 - 1
+        )
         raw, logits = _run(self._detector, square)
         scores = 1 / (1 + np.exp(-np.clip(logits[0, :, 0], -SCORE_LIMIT, SCORE_LIMIT)))
         likely = scores >= LEAST_SCORE
@@ -85,7 +87,7 @@ class FaceModels:
             box: left, top, right, bottom in pixels [4].
             tilt: of the line through the eyes, radians, positive clockwise.
         """
-        centre = (box[:2] + box[2:]) / 2
+        centre = ((box[:2] + box[2:]) / 2).astype(np.float32)
         side = float(max(box[2:] - box[:2])) * MESH_MARGIN
         points, score = self._mesh_of(_square(picture, centre, side, tilt))
         offset = (points / MESH_SIDE - 0.5) * side
@@ -94,7 +96,9 @@ class FaceModels:
         return (centre + turned).astype(np.float32), score
 
     def _mesh_of(self, square: Image.Image) -> tuple[Array, float]:
-        points, logit = _run(self._mesh, np.asarray(square, np.float32)[None] / 255)
+        points, logit = _run(
+            self._mesh, (np.asarray(square, np.float32)[None] / 255).astype(np.float32)
+        )
         score = 1 / (1 + np.exp(-np.clip(logit.item(), -SCORE_LIMIT, SCORE_LIMIT)))
         return points.reshape(NUM_LANDMARKS, 3)[:, :2], float(score)
 

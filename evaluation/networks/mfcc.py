@@ -22,8 +22,10 @@ FFT_SIZE = 512
 LIFTER = 22
 FLOOR = 2.0**-52
 """Stands for an energy of exactly 0."""
-MEL_BINS = (0, 2, 4, 7, 10, 13, 16, 20, 24, 29, 34, 40, 46, 53, 60, 68, 77, 87, 97, 109, 122)
-MEL_BINS += (136, 152, 169, 188, 209, 231, 256)
+MEL_BINS = (
+    *(0, 2, 4, 7, 10, 13, 16, 20, 24, 29, 34, 40, 46, 53, 60, 68, 77, 87, 97, 109, 122),
+    *(136, 152, 169, 188, 209, 231, 256),
+)
 """Bins of the FFT at 28 points equally spaced in mel, 0..8000 Hz. Written out because one of them
 lies so near an integer that rounding decides."""
 

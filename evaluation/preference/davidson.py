@@ -64,7 +64,8 @@ class Cells:
             used, cell = np.arange(len(votes)), np.arange(len(votes))
         else:
             _, used, cell = np.unique(key, return_index=True, return_inverse=True)
-        x = np.column_stack([_standardised(votes.covariates[name]) for name in names] or [[]])
+        columns = [_standardised(votes.covariates[name]) for name in names]
+        x = np.column_stack(columns or [np.empty(0)])
         cells = cls(
             models=votes.models,
             left=votes.left[used],
@@ -97,6 +98,7 @@ class Cells:
 
     @cached_property
     def has_ties(self) -> bool:
+        """Whether anybody ever answered that there is no difference."""
         return bool((self.outcome == 0).any())
 
 
@@ -298,7 +300,7 @@ def require_comparable(cells: Cells) -> None:
 
 
 def _listed(models: Sequence[str], chosen: np.ndarray) -> str:
-    return ", ".join(models[i] for i in np.flatnonzero(chosen))
+    return ", ".join(models[i] for i in np.flatnonzero(chosen).tolist())
 
 
 def _standardised(values: np.ndarray) -> np.ndarray:

@@ -3,14 +3,14 @@
 from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass
 from html import escape
-from typing import Any, cast
+from typing import Any
 
 import gradio as gr
 
 from ltx2.errors import LTX2Error, RequestError
 from ltx2.prompting.dialogue import read, write
 from ltx2.prompting.languages import LANGUAGES
-from ltx2.prompting.script import PLACES, Dialogue, Line, NotReadable, Place, Speaker
+from ltx2.prompting.script import PLACES, Dialogue, Line, NotReadable, Speaker
 from ltx2.prompting.vocabulary import Vocabulary
 from ltx2.serving.models import Offer
 
@@ -238,7 +238,7 @@ def to_dialogue(
                 f"Nobody says line {number}.", next_step="Write the speaker's looks or name."
             )
         key = (name.lower(),) if name else (looks.lower(), row.place)
-        place = cast(Place, row.place) if row.place in PLACES else None
+        place = row.place if row.place in PLACES else None
         known = speakers.get(key, Speaker())
         speakers[key] = Speaker(
             known.name or name, known.looks or looks, known.place or place, known.voice or row.voice

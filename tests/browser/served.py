@@ -39,7 +39,7 @@ START_S = 300.0
 @contextmanager
 def served_page(arguments: list[str], folder: Path, **environment: str) -> Iterator[str]:
     """The address of a page while `python ARGUMENTS` serves it; its log is `folder/log.txt`."""
-    with served_process(arguments, folder, **environment) as (address, _):
+    with served_process(arguments, folder, cwd=ROOT, **environment) as (address, _):
         yield address
 
 

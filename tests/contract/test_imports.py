@@ -45,7 +45,10 @@ EVALUATION_FLOORS = (
 )
 """Parts of the workbench that judges clips, low to high; it stands on the other package."""
 
-PUBLIC = {"clip", "errors", "files", "geometry", "media", "progress", "prompting", "request", "settings"}
+PUBLIC = {
+    *("clip", "errors", "files", "geometry", "media", "progress", "prompting", "request"),
+    "settings",
+}
 """What the workbench may use of the other package, beside what that package itself offers."""
 
 

@@ -79,7 +79,8 @@ def shipped_ridge() -> Ridge:
 def fit(pairs: list[tuple[Array, Array]]) -> Array:
     """Weights [P, K] from predictors [T, P] and lip movements [T, K] of some clips."""
     gram = sum(sound.T @ sound for sound, _ in pairs) + PENALTY * np.eye(pairs[0][0].shape[1])
-    return np.linalg.solve(gram, sum(sound.T @ lips for sound, lips in pairs))
+    products = sum(sound.T @ lips for sound, lips in pairs)
+    return np.linalg.solve(gram, products).astype(np.float64)
 
 
 def signature(clip: Clip) -> Array:
