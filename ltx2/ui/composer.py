@@ -178,7 +178,10 @@ class ComposerHandlers:
         vocabulary = self._vocabulary(model)
         try:
             dialogue = to_dialogue(setting, rows, vocabulary)
-            return (prompt, "") if dialogue is None else (write(dialogue, vocabulary), "")
+            # A prompt that says the same in the visitor's own words stays as it is.
+            if dialogue is None or (prompt.strip() and read(prompt, vocabulary) == dialogue):
+                return prompt, ""
+            return write(dialogue, vocabulary), ""
         except LTX2Error as error:
             return prompt, _message(str(error))
 

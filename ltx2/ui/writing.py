@@ -67,7 +67,7 @@ def _bind_composer(
         event.success(**reading)
     form.prompt.input(trigger_mode="always_last", **reading)
     rows = composer.inputs[1:]
-    written = [gr.on([part.input for part in rows], trigger_mode="always_last", **writing)]
+    written = [part.change(trigger_mode="always_last", **writing) for part in rows]
     composer.add.click(handlers.on_add, composer.inputs, composer.outputs, **QUIET)
     for number, row in enumerate(composer.rows):
         removed = row.remove.click(
