@@ -12,7 +12,6 @@ from ltx2.errors import RequestError
 from ltx2.request import Guidance, ModelProfile, Recipe, Request
 from ltx2.serving.jobs import Choice, ChosenLora
 from ltx2.serving.models import Models, Offer
-from ltx2.ui.composer import DIALOGUE_MODE, TEXT_MODE, Composer, build_composer
 from ltx2.ui.enhance import Improvement, build_improvement
 
 MAX_EXAMPLES = 4
@@ -51,8 +50,6 @@ Described = dict[str, dict[str, Any]]
 class Form:
     """Components of the form."""
 
-    mode: gr.Radio
-    composer: Composer
     prompt: gr.Textbox
     hints: gr.HTML
     improvement: Improvement
@@ -144,15 +141,6 @@ def build_form(models: Models) -> Form:
     """Layout of the form: what everybody asks first, the rest behind More."""
     offer = models.offer(None)
     fields = describe_fields(offer)
-    mode = gr.Radio(
-        [TEXT_MODE, DIALOGUE_MODE],
-        value=TEXT_MODE,
-        label="How to write the prompt",
-        show_label=False,
-        container=False,
-        elem_id="mode",
-    )
-    composer = build_composer(offer.profile.vocabulary)
     prompt = gr.Textbox(
         **fields["prompt"],
         label="Prompt",
@@ -209,8 +197,6 @@ def build_form(models: Models) -> Form:
             )
         reset = gr.Button("Reset to defaults", size="sm", elem_id="reset")
     return Form(
-        mode=mode,
-        composer=composer,
         prompt=prompt,
         hints=hints,
         improvement=improvement,

@@ -300,8 +300,8 @@ def _bind_fields(view: GenerateView, handlers: "GenerateHandlers", page: gr.Bloc
             for button in form.examples
         ),
     ]
-    loaded = page.load(handlers.on_remembered, [view.memory], restored, **QUIET)
-    filled += bind_writing(form, offer, [*filled, loaded])
+    page.load(handlers.on_remembered, [view.memory], restored, **QUIET)
+    filled.append(bind_writing(form, offer))
     bind_memory(form, view.memory, filled)
 
 

@@ -1,4 +1,4 @@
-"""Writing prompts in a real browser: dialogue in rows, remarks, improvement, what is remembered."""
+"""Writing prompts in a real browser: remarks, improvement, what is remembered."""
 
 import os
 from pathlib import Path
@@ -65,61 +65,6 @@ def fits(page):
 
 def line(page, number):
     return page.locator("#composer .line").nth(number)
-
-
-def test_rows_write_the_prompt_and_are_read_back(context, address):
-    page = opened(context, address)
-    assert not page.locator("#composer").is_visible()
-    page.get_by_label("Dialogue", exact=True).check()
-    line(page, 0).get_by_label("Looks").fill("a woman with red hair")
-    line(page, 0).get_by_label("left", exact=True).check()
-    line(page, 0).get_by_label("Line", exact=True).fill("Where is it?")
-    page.wait_for_function(
-        "() => document.querySelector('#prompt textarea')?.value.includes('\"Where is it?\"')"
-    )
-    page.get_by_role("button", name="Add a line").click()
-    line(page, 1).get_by_label("Looks").fill("a tall man")
-    line(page, 1).get_by_label("Line", exact=True).fill("Here.")
-    page.wait_for_function(
-        "() => document.querySelector('#prompt textarea')?.value.includes('\"Here.\"')"
-    )
-    photograph(page, "composer")
-    assert fits(page)
-    written = prompt_of(page).input_value()
-    prompt_of(page).fill(written.replace("Here.", "Over there."))
-    page.wait_for_function(
-        """() => [...document.querySelectorAll('#composer .line')][1]
-            ?.querySelector('textarea, input[type=text]') !== null"""
-    )
-    second = line(page, 1).get_by_label("Line", exact=True)
-    for _ in range(50):
-        if second.input_value() == "Over there.":
-            break
-        page.wait_for_timeout(100)
-    assert second.input_value() == "Over there."
-    line(page, 1).get_by_role("button", name="Remove this line").click()
-    page.wait_for_function(
-        "() => !document.querySelector('#prompt textarea')?.value.includes('Over there.')"
-    )
-    assert not line(page, 1).is_visible()
-
-
-def test_a_small_model_offers_what_it_knows(context, small_address):
-    page = opened(context, small_address)
-    page.get_by_label("Dialogue", exact=True).check()
-    looks = line(page, 0).get_by_label("Looks")
-    looks.click()
-    looks.fill("a red puppet with a crown")
-    page.get_by_role("option", name="a red puppet with a crown", exact=True).click()
-    said = line(page, 0).get_by_label("Line", exact=True)
-    said.click()
-    page.get_by_role("option", name="banana", exact=True).click()
-    page.wait_for_function(
-        """() => document.querySelector('#prompt textarea')?.value.startsWith(
-            'A red puppet with a crown on a ')"""
-    )
-    assert '"banana"' in prompt_of(page).input_value()
-    assert page.locator("#hints .warning").count() == 0
 
 
 def test_words_that_the_model_does_not_know_are_said_as_text(context, small_address):
