@@ -166,11 +166,12 @@ class SoraGenerator(CloudGenerator):
     ) -> None:
         from openai import OpenAI
 
-        client = OpenAI(base_url=self._base_url)
-        made: Any = client.videos.create(
+        # Any: types are checked where the optional client is missing as well.
+        client: Any = OpenAI(base_url=self._base_url)
+        made = client.videos.create(
             model=self.name,
             prompt=request.prompt,
-            seconds=str(seconds),  # type: ignore[arg-type]
+            seconds=str(seconds),
             size="720x1280" if _is_portrait(request) else "1280x720",
         )
         deadline = time.monotonic() + TIMEOUT_S
