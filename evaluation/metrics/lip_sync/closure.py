@@ -60,6 +60,12 @@ def measure(clip: Clip, expectation: Expectation) -> Outcome:  # noqa: PLR0911 -
         "share",
     )
     details = {"letters": len(letters), "verdict": verdict(offset)}
+    if abs(offset) >= LARGEST_LAG_MS:
+        return NotMeasurable(
+            f"Lips close at p, b and m best at {offset:+.0f} ms, the largest searched.",
+            details=details,
+            evidence=(evidence,),
+        )
     if best < LEAST_EXCESS:
         return NotMeasurable(
             "Lips do not close at p, b and m more often than at other times.",

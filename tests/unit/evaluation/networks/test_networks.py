@@ -19,11 +19,11 @@ def test_digital_silence_has_the_floor_of_energy_and_nothing_else() -> None:
 
 def test_every_frame_gets_a_score_at_any_frame_rate() -> None:
     rng = np.random.default_rng(0)
-    for frame_rate in (24.0, 25.0, 30.0):
-        crops = rng.integers(0, 256, (30, 112, 112), dtype=np.uint8)
-        sound = rng.normal(0, 900, round(30 / frame_rate * 16_000))
+    for frame_rate in (24.0, 30.0):
+        crops = rng.integers(0, 256, (10, 112, 112), dtype=np.uint8)
+        sound = rng.normal(0, 900, round(10 / frame_rate * 16_000))
         scores = speaking_scores(crops, sound, frame_rate)
-        assert scores.shape == (30,)
+        assert scores.shape == (10,)
         assert np.isfinite(scores).all()
 
 
