@@ -6,7 +6,6 @@ detector of their own. Letters: N frames of a track, F frames, H height, W width
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +15,7 @@ from scipy.ndimage import gaussian_filter1d, median_filter
 from evaluation.metrics.cartoon_faces import cartoon_openings, find_cartoon_faces
 from evaluation.metrics.face_models import NUM_LANDMARKS, FaceModels, face_models
 from evaluation.metrics.face_tracks import LARGEST_GAP, BoxTrack, find_cuts, track
+from evaluation.metrics.once import OncePerClip
 from ltx2 import Clip
 
 Array = NDArray[np.float32]
@@ -100,9 +100,6 @@ class Faces:
     found_by: str
 
 
-_known: "WeakKeyDictionary[Clip, dict[bool | None, Faces]]" = WeakKeyDictionary()
-
-
 def find_faces(clip: Clip, *, cartoon: bool | None = None) -> Faces:
     """Faces of a clip; remembered as long as the clip lives.
 
@@ -113,15 +110,10 @@ def find_faces(clip: Clip, *, cartoon: bool | None = None) -> Faces:
     Raises:
         ResourceError: people are looked for and a package is missing.
     """
-    known = _known.setdefault(clip, {})
-    if cartoon not in known:
-        chosen = shows_puppets(clip) if cartoon is None else cartoon
-        if chosen not in known:
-            known[chosen] = _search(clip, is_cartoon=chosen)
-        known[cartoon] = known[chosen]
-    return known[cartoon]
+    return _search(clip, is_cartoon=shows_puppets(clip) if cartoon is None else cartoon)
 
 
+@OncePerClip
 def _search(clip: Clip, *, is_cartoon: bool) -> Faces:
     cuts = find_cuts(clip.frames)
     tracks = _puppets(clip, cuts) if is_cartoon else _people(clip, cuts)
@@ -131,9 +123,11 @@ def _search(clip: Clip, *, is_cartoon: bool) -> Faces:
 
 def share_faces(clip: Clip, other: Clip) -> None:
     """Lets a clip with the same pictures and another sound know the faces already found."""
-    _known[other] = _known.setdefault(clip, {})
+    _search.share(clip, other)
+    shows_puppets.share(clip, other)
 
 
+@OncePerClip
 def shows_puppets(clip: Clip) -> bool:
     """Whether the faces of a clip are the puppet world's."""
     chosen = np.unique(np.linspace(0, len(clip.frames) - 1, CARTOON_SAMPLES).astype(int))

@@ -9,9 +9,8 @@ import numpy as np
 from evaluation.expectation import Expectation, ExpectedLine
 from evaluation.measurement import Measured, Metric, NotMeasurable, Outcome
 from evaluation.metrics.recogniser import load_recogniser
-from evaluation.metrics.sound import mono_speech
 from evaluation.metrics.speech import LEAST_SPEECH_S, Transcript, transcribe, transcript_details
-from evaluation.metrics.voice_activity import voice_activity
+from evaluation.metrics.voice_activity import heard
 from evaluation.metrics.wording import BY_CHARACTER, base_language, count_edits, tokens
 from ltx2 import Clip
 
@@ -116,12 +115,10 @@ def count_syllables(text: str, language: str) -> int:
 
 def _enough_speech(clip: Clip) -> np.ndarray | NotMeasurable:
     """The sound [S] of a clip in which a second of speech is heard."""
-    if not clip.waveform.size:
-        return NotMeasurable("The clip has no sound.")
-    speech = mono_speech(clip)
-    activity = voice_activity(speech)
-    if isinstance(activity, NotMeasurable):
-        return activity
+    found = heard(clip)
+    if isinstance(found, NotMeasurable):
+        return found
+    speech, activity = found
     if activity.speech_s < 2 * LEAST_SPEECH_S:
         return NotMeasurable("There is less than a second of speech to tell a language by.")
     return speech

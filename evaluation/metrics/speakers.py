@@ -14,10 +14,9 @@ from evaluation.expectation import Expectation, ExpectedLine
 from evaluation.measurement import Curve, Measured, Metric, NotMeasurable, Outcome
 from evaluation.metrics.faces import Faces, find_faces
 from evaluation.metrics.line_spans import spans_by_turns, spans_by_words, without_pauses
-from evaluation.metrics.sound import mono_speech
 from evaluation.metrics.speaking_faces import speaking_curves
 from evaluation.metrics.speech import transcribe
-from evaluation.metrics.voice_activity import Span, voice_activity
+from evaluation.metrics.voice_activity import Span, heard
 from ltx2 import Clip
 from ltx2.errors import ResourceError
 
@@ -167,10 +166,10 @@ def _line_spans(
 ) -> tuple[Span | None, ...] | NotMeasurable:
     """When each line is said; by turns where no recogniser knows the voices."""
     if is_cartoon:
-        speech = mono_speech(clip)
-        activity = voice_activity(speech)
-        if isinstance(activity, NotMeasurable):
-            return activity
+        found = heard(clip)
+        if isinstance(found, NotMeasurable):
+            return found
+        speech, activity = found
         return spans_by_turns(without_pauses(speech, activity.spans), len(lines))
     languages = {line.language.split("-")[0] for line in lines}
     transcript = transcribe(clip, language=languages.pop() if len(languages) == 1 else None)

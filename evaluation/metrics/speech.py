@@ -13,9 +13,9 @@ import numpy as np
 
 from evaluation.expectation import Expectation
 from evaluation.measurement import Measured, Metric, NotMeasurable, Outcome
+from evaluation.metrics.once import OncePerClip
 from evaluation.metrics.recogniser import Recogniser, load_recogniser
-from evaluation.metrics.sound import mono_speech
-from evaluation.metrics.voice_activity import VoiceActivity, voice_activity
+from evaluation.metrics.voice_activity import VoiceActivity, heard
 from ltx2 import Clip
 
 VERSION = 1
@@ -76,12 +76,15 @@ def transcribe(
         language: ISO 639-1 code to read it in; None identifies it.
         model: as in `load_recogniser`.
     """
-    if not clip.waveform.size:
-        return NotMeasurable("The clip has no sound.")
-    speech = mono_speech(clip)
-    activity = voice_activity(speech)
-    if isinstance(activity, NotMeasurable):
-        return activity
+    return _transcribed(clip, language=language, model=model)
+
+
+@OncePerClip
+def _transcribed(clip: Clip, *, language: str | None, model: str) -> Transcript | NotMeasurable:
+    found = heard(clip)
+    if isinstance(found, NotMeasurable):
+        return found
+    speech, activity = found
     if activity.speech_s < LEAST_SPEECH_S:
         details = {"speech_s": activity.speech_s}
         return NotMeasurable("Nobody speaks for half a second.", details=details)

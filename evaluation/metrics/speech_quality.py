@@ -5,9 +5,9 @@ from importlib.util import find_spec
 
 from evaluation.expectation import Expectation
 from evaluation.measurement import Measured, Metric, NotMeasurable, Outcome
-from evaluation.metrics.sound import SPEECH_RATE, mono_speech
+from evaluation.metrics.sound import SPEECH_RATE
 from evaluation.metrics.speech import LEAST_SPEECH_S
-from evaluation.metrics.voice_activity import voice_activity
+from evaluation.metrics.voice_activity import heard
 from ltx2 import Clip
 
 
@@ -24,10 +24,10 @@ def speech_quality(clip: Clip, expectation: Expectation) -> Outcome:
             "The network that judges speech is not installed.",
             "Install it with `pip install speechmos librosa`.",
         )
-    speech = mono_speech(clip)
-    activity = voice_activity(speech)
-    if isinstance(activity, NotMeasurable):
-        return activity
+    found = heard(clip)
+    if isinstance(found, NotMeasurable):
+        return found
+    speech, activity = found
     if activity.speech_s < LEAST_SPEECH_S:
         return NotMeasurable("Nobody speaks for half a second.")
     from speechmos import dnsmos

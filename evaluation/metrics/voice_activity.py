@@ -11,6 +11,7 @@ import numpy as np
 
 from evaluation.expectation import Expectation
 from evaluation.measurement import Curve, Measured, Metric, NotMeasurable, Outcome
+from evaluation.metrics.once import OncePerClip
 from evaluation.metrics.sound import SPEECH_RATE, mono_speech
 from ltx2 import Clip
 
@@ -77,13 +78,22 @@ def voice_activity(speech: np.ndarray) -> VoiceActivity | NotMeasurable:
     return VoiceActivity(probabilities, _spans(probabilities, speech.size / SPEECH_RATE))
 
 
-def speech_present(clip: Clip, expectation: Expectation) -> Outcome:
-    """Seconds in which somebody speaks."""
+@OncePerClip
+def heard(clip: Clip) -> tuple[np.ndarray, VoiceActivity] | NotMeasurable:
+    """Sound of a clip [S] at 16 kHz, and where it has speech."""
     if not clip.waveform.size:
         return NotMeasurable("The clip has no sound.")
-    activity = voice_activity(mono_speech(clip))
-    if isinstance(activity, NotMeasurable):
-        return activity
+    speech = mono_speech(clip)
+    activity = voice_activity(speech)
+    return activity if isinstance(activity, NotMeasurable) else (speech, activity)
+
+
+def speech_present(clip: Clip, expectation: Expectation) -> Outcome:
+    """Seconds in which somebody speaks."""
+    found = heard(clip)
+    if isinstance(found, NotMeasurable):
+        return found
+    _, activity = found
     times = (np.arange(len(activity.probabilities)) + 0.5) * CHUNK / SPEECH_RATE
     curve = Curve("speech", times, activity.probabilities, "time (s)", "probability")
     details = {"spans": [[span.start_s, span.end_s] for span in activity.spans]}

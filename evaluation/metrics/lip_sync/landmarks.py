@@ -16,7 +16,7 @@ from evaluation.metrics.lip_sync import ridge
 from evaluation.metrics.lip_sync.cartoons import cartoon_reading
 from evaluation.metrics.lip_sync.lag import LARGEST_LAG_MS, LagReading, read_lags, verdict
 from evaluation.metrics.sound import mono_speech
-from evaluation.metrics.voice_activity import VoiceActivity, voice_activity
+from evaluation.metrics.voice_activity import heard
 from ltx2 import Clip
 from ltx2.errors import ResourceError
 
@@ -59,8 +59,8 @@ def measure(clip: Clip, expectation: Expectation) -> Outcome:  # noqa: PLR0911 -
     if faces.is_cartoon:
         moving = [face for face in shown if np.nanstd(face.opening) > LEAST_CARTOON_MOVEMENT]
         return _judged_cartoon(clip, speech, moving, faces) if moving else still
-    activity = voice_activity(speech)
-    if isinstance(activity, VoiceActivity) and activity.speech_s < LEAST_SPEECH_S:
+    voice = heard(clip)
+    if not isinstance(voice, NotMeasurable) and voice[1].speech_s < LEAST_SPEECH_S:
         return NotMeasurable("Nobody is heard to speak.", "Ask for a line of dialogue in quotes.")
     moving = [face for face in shown if np.nanstd(face.opening) > LEAST_MOVEMENT]
     if not moving:
