@@ -23,12 +23,12 @@ from typing import Any, Literal
 import sqlalchemy as sql
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
 from evaluation.preference.design import PlannedSession, digest_of
 from evaluation.preference.study import Study, canonical
 from ltx2.errors import LTX2Error, RequestError, ResourceError
+from ltx2.sqlite import open_sqlite
 
 BUSY_S = 5.0
 """How long a transaction waits for another one."""
@@ -715,22 +715,7 @@ def _engine(url: str) -> sql.Engine:
         return sql.create_engine(
             url, pool_size=10, max_overflow=20, pool_pre_ping=True, pool_timeout=BUSY_S
         )
-    engine = sql.create_engine(url, connect_args={"timeout": BUSY_S})
-
-    @event.listens_for(engine, "connect")
-    def set_up(connection: Any, _: Any) -> None:
-        connection.isolation_level = None  # the driver's own idea of when to begin is too late
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA foreign_keys = ON")
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: sql.Connection) -> None:
-        # A transaction that reads before it writes would fail where another wrote in between.
-        only_reads = connection.get_execution_options().get("reads_only", False)
-        connection.exec_driver_sql("BEGIN" if only_reads else "BEGIN IMMEDIATE")
-
-    return engine
+    return open_sqlite(url, "synchronous = FULL", "foreign_keys = ON", busy_s=BUSY_S)
 
 
 @contextmanager

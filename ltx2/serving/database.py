@@ -4,42 +4,22 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import sqlalchemy as sql
-from sqlalchemy import event
 from sqlalchemy.exc import DatabaseError
 
 from ltx2.errors import ResourceError
+from ltx2.sqlite import open_sqlite
 
 BUSY_S = 10.0
 """How long a transaction waits for another one."""
 
 
 def open_engine(path: Path) -> sql.Engine:
-    """Connections to a file, which is made if it is missing.
-
-    Transactions lock the file from their start; those on connections with the execution option
-    `reads_only` never do.
-    """
-    engine = sql.create_engine(
-        sql.URL.create("sqlite", database=str(path)), connect_args={"timeout": BUSY_S}
-    )
-
-    @event.listens_for(engine, "connect")
-    def set_up(connection: Any, _: Any) -> None:
-        connection.isolation_level = None  # the driver's own idea of when to begin is too late
-        connection.execute("PRAGMA journal_mode = WAL")
-        # In WAL mode this loses nothing when the process dies, only when the machine does.
-        connection.execute("PRAGMA synchronous = NORMAL")
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: sql.Connection) -> None:
-        # A transaction that reads before it writes would fail where another wrote in between.
-        only_reads = connection.get_execution_options().get("reads_only", False)
-        connection.exec_driver_sql("BEGIN" if only_reads else "BEGIN IMMEDIATE")
-
-    return engine
+    """Connections to a file, as `open_sqlite` makes them."""
+    # In WAL mode this loses nothing when the process dies, only when the machine does.
+    pragma = "synchronous = NORMAL"
+    return open_sqlite(sql.URL.create("sqlite", database=str(path)), pragma, busy_s=BUSY_S)
 
 
 def lock(path: Path) -> sqlite3.Connection:

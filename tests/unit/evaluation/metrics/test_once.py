@@ -32,13 +32,13 @@ def test_a_clip_is_asked_once_for_each_choice():
 
 
 def test_another_clip_of_the_same_content_is_asked_for_itself():
-    answer, asked = counted()
+    answer, _ = counted()
     first, second = a_clip(), a_clip()
     assert (answer(first), answer(second)) == (1, 2)
 
 
 def test_clips_that_share_answers_are_asked_once():
-    answer, asked = counted()
+    answer, _ = counted()
     first, second = a_clip(), a_clip()
     answer.share(first, second)
     assert answer(first) == answer(second) == 1
