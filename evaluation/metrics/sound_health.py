@@ -3,11 +3,9 @@
 Letters: S samples of both channels [2, S], -1..1.
 """
 
-import warnings
-
 import numpy as np
-import pyloudnorm
 
+from evaluation.loudness import SHORTEST_S, loudness_lufs
 from evaluation.metrics.finding import Finding, Verdict
 
 SILENT_DBFS = -60.0
@@ -17,8 +15,6 @@ CLIPPED_NOTICE, CLIPPED_PROBLEM = 1e-4, 1e-3
 """Share of samples at full scale. Clean recordings that just touch it have up to 0.00003."""
 LOUDEST_LUFS, QUIETEST_LUFS = -9.0, -35.0
 """Generated and recorded clips lie between -11 and -27; broadcast aims at -23 (EBU R 128)."""
-SHORTEST_LOUDNESS_S = 0.4
-"""One block of ITU-R BS.1770."""
 LEAST_GAP_S = 0.25
 LONGEST_OWN_ZEROS_S, LEAST_SOUNDING_S = 0.02, 2.0
 """A sound that is never exactly zero for so long, over such a time, does not end in zeros of its
@@ -63,7 +59,7 @@ def clipping(waveform: np.ndarray) -> Finding:
 def loudness(waveform: np.ndarray, sample_rate: int) -> Finding:
     """Integrated loudness (ITU-R BS.1770-4, EBU R 128)."""
     name, title = "loudness", "Loudness"
-    if waveform.shape[-1] <= SHORTEST_LOUDNESS_S * sample_rate:
+    if waveform.shape[-1] <= SHORTEST_S * sample_rate:
         return Finding(name, title, "not measured", "The sound is too short for a loudness.")
     value = loudness_lufs(waveform, sample_rate)
     if not np.isfinite(value):
@@ -109,17 +105,3 @@ def decibels(waveform: np.ndarray) -> float:
     """Root mean square below full scale, -120 at least."""
     power = float(np.mean(np.square(waveform, dtype=np.float64))) if waveform.size else 0.0
     return 10 * float(np.log10(power + 1e-12))
-
-
-def loudness_lufs(waveform: np.ndarray, sample_rate: int) -> float:
-    """Integrated loudness; -inf for silence.
-
-    Args:
-        waveform: [2, S], longer than `SHORTEST_LOUDNESS_S`.
-        sample_rate: Hz.
-    """
-    with warnings.catch_warnings(), np.errstate(divide="ignore", invalid="ignore"):
-        warnings.simplefilter("ignore")  # the meter divides by the number of loud blocks
-        return float(
-            pyloudnorm.Meter(sample_rate).integrated_loudness(waveform.T.astype(np.float64))
-        )

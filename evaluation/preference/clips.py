@@ -8,16 +8,14 @@ of prompt (or text), language, suite.
 import csv
 import hashlib
 import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyloudnorm
 from pydantic import ValidationError
 
+from evaluation.loudness import loudness_lufs
 from evaluation.preference.study import Study, StudyModel, StudyPrompt
 from ltx2.clip import Clip
 from ltx2.errors import LTX2Error, RequestError
@@ -131,15 +129,6 @@ def gather(study: Study) -> Gathered:
             else:
                 problems.append(found)
     return Gathered(sources, tuple(problems), tuple(prompts))
-
-
-def loudness_lufs(waveform: np.ndarray, sample_rate: int) -> float:
-    """Integrated loudness (ITU-R BS.1770) of a waveform [2, S]; -inf for silence."""
-    if waveform.shape[1] < 0.4 * sample_rate:
-        return -math.inf
-    with np.errstate(divide="ignore"):
-        meter = pyloudnorm.Meter(sample_rate)
-        return float(meter.integrated_loudness(np.ascontiguousarray(waveform.T, np.float64)))
 
 
 def _files(model: StudyModel) -> dict[str, Path]:

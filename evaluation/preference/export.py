@@ -6,14 +6,16 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from evaluation.preference.blinding import Guess
-from evaluation.preference.screening import RaterEvidence
 from evaluation.preference.store import Entry, Store, pair_name
 from evaluation.preference.study import BOTH_BAD, FIVE_ANSWERS, OVERALL, Study
 from ltx2.errors import RequestError, ResourceError
 from ltx2.files import replaced
+
+if TYPE_CHECKING:
+    from evaluation.preference.blinding import Guess
+    from evaluation.preference.screening import RaterEvidence
 
 SIGNS = {"left_much": 1, "left": 1, "tie": 0, BOTH_BAD: 0, "right": -1, "right_much": -1}
 """Whom an answer prefers: 1 the left clip, -1 the right one."""
@@ -106,7 +108,7 @@ def log_lines(store: Store, study_id: str) -> str:
     )
 
 
-def evidence(store: Store, study_id: str) -> list[RaterEvidence]:
+def evidence(store: Store, study_id: str) -> "list[RaterEvidence]":
     """What the sessions saw of each rater, for screening."""
     by_rater: dict[str, list[Entry]] = {}
     for entry in last_votes(store, study_id):
@@ -114,8 +116,10 @@ def evidence(store: Store, study_id: str) -> list[RaterEvidence]:
     return [_evidence_of(rater, votes) for rater, votes in sorted(by_rater.items())]
 
 
-def guesses(store: Store, study_id: str) -> list[Guess]:
+def guesses(store: Store, study_id: str) -> "list[Guess]":
     """Answers to "who made this clip?", for the blinding index."""
+    from evaluation.preference.blinding import Guess
+
     return [
         Guess(guess["model"], guess["guessed"])
         for entry in store.entries(study_id)
@@ -173,7 +177,10 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _evidence_of(rater: str, votes: Sequence[Entry]) -> RaterEvidence:
+def _evidence_of(rater: str, votes: Sequence[Entry]) -> "RaterEvidence":
+    # The statistics behind it take as long to import as the rest of a server that only exports.
+    from evaluation.preference.screening import RaterEvidence
+
     contents = [vote.content for vote in votes]
     attention = [vote for vote in contents if vote["kind"].startswith("attention")]
     tests = {vote["position"]: vote for vote in contents if vote["kind"] == "test"}

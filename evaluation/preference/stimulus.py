@@ -31,9 +31,9 @@ from types import MappingProxyType
 import av
 import numpy as np
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
-from scipy.signal import resample_poly
 
-from evaluation.preference.clips import Source, loudness_lufs
+from evaluation.loudness import loudness_lufs
+from evaluation.preference.clips import Source
 from evaluation.preference.study import Region, StimulusPlan
 from ltx2.clip import Clip
 from ltx2.errors import MediaError, RequestError
@@ -205,6 +205,8 @@ def true_peak_dbtp(waveform: np.ndarray) -> float:
     """True peak of a waveform [2, S], oversampled four times (ITU-R BS.1770, annex 2), in dBTP."""
     if not waveform.size:
         return -math.inf
+    from scipy.signal import resample_poly
+
     peak = float(np.abs(resample_poly(waveform, 4, 1, axis=1)).max())
     return 20 * math.log10(peak) if peak else -math.inf
 
@@ -309,6 +311,8 @@ def _sound(clip: Clip, frame: Frame, plan: StimulusPlan) -> np.ndarray:
     factor = Fraction(SAMPLE_RATE, clip.sample_rate)
     sound = clip.waveform[:, start:]
     if factor != 1:
+        from scipy.signal import resample_poly
+
         sound = resample_poly(sound, factor.numerator, factor.denominator, axis=1)
     exact = np.zeros((2, frame.num_samples), np.float32)
     part = sound[:, : frame.num_samples]

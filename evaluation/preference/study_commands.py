@@ -2,52 +2,63 @@
 
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from evaluation.preference import export as exporting
-from evaluation.preference.opening import open_study
-from evaluation.preference.store import Store, sqlite_url
-from evaluation.preference.study import read_study
+from evaluation.preference import place
 from ltx2.settings import Settings
+
+if TYPE_CHECKING:
+    from evaluation.preference.store import Store
 
 study = typer.Typer(help="Blind side-by-side ratings.", no_args_is_help=True)
 
 StudyId = Annotated[str, typer.Argument(help="As `study status` lists it.")]
 
 
-def data_folder() -> Path:
-    """Where studies and the clips they show are."""
-    return Settings.from_environment(os.environ).data / "studies"
-
-
 def database_url() -> str:
-    """LTX2_DATABASE_URL, or a SQLite file in the data folder."""
-    return os.environ.get("LTX2_DATABASE_URL") or sqlite_url(data_folder() / "studies.db")
+    """Where the studies of this environment are kept."""
+    return place.database_url(Settings.from_environment(os.environ), os.environ)
+
+
+@contextmanager
+def _opened() -> Iterator["Store"]:
+    from evaluation.preference.store import Store
+
+    store = Store(database_url())
+    try:
+        yield store
+    finally:
+        store.close()
 
 
 @study.command()
 def new(path: Annotated[Path, typer.Argument(help="YAML of the study.")]) -> None:
     """Keeps a study as a draft and prints its id."""
-    store = Store(database_url())
-    typer.echo(store.create(read_study(path)).id)
-    store.close()
+    from evaluation.preference.study import read_study
+
+    with _opened() as store:
+        typer.echo(store.create(read_study(path)).id)
 
 
 @study.command(name="open")
 def open_(study_id: StudyId) -> None:
     """Checks and prepares the clips, draws the sessions, hashes the plan, lets raters in."""
-    store = Store(database_url())
+    from evaluation.preference.opening import open_study
+
+    folder = place.studies_folder(Settings.from_environment(os.environ))
     started = time.monotonic()
 
     def on_pair(done: int, of: int) -> None:
         typer.echo(f"pair {done + 1} of {of} ({time.monotonic() - started:.0f} s)", err=True)
 
-    entry = open_study(store, study_id, data_folder(), on_pair=on_pair)
+    with _opened() as store:
+        entry = open_study(store, study_id, folder, on_pair=on_pair)
     typer.echo(f"open; plan {entry.content['plan_sha256']}, log {entry.hash}")
-    store.close()
 
 
 @study.command()
@@ -55,17 +66,15 @@ def status(
     study_id: Annotated[str, typer.Argument(help="One study; all without it.")] = "",
 ) -> None:
     """Studies with their raters and votes; the log's chain of hashes is checked."""
-    store = Store(database_url())
-    chosen = [store.study(study_id)] if study_id else store.studies()
-    for row in chosen:
-        counts = store.counts(row.id)
-        entries = store.verify(row.id)
-        typer.echo(
-            f"{row.id}  {row.status:6}  {counts['joined']} of {counts['sessions']} raters, "
-            f"{counts['votes']} votes, {entries} entries checked, last {store.head(row.id)[:16]}  "
-            f"{row.plan.name}"
-        )
-    store.close()
+    with _opened() as store:
+        for row in [store.study(study_id)] if study_id else store.studies():
+            counts = store.counts(row.id)
+            entries = store.verify(row.id)
+            typer.echo(
+                f"{row.id}  {row.status:6}  {counts['joined']} of {counts['sessions']} raters, "
+                f"{counts['votes']} votes, {entries} entries checked, "
+                f"last {store.head(row.id)[:16]}  {row.plan.name}"
+            )
 
 
 @study.command()
@@ -77,16 +86,16 @@ def export(
     ] = False,
 ) -> None:
     """Writes the votes in the columns that `rank` reads."""
-    store = Store(database_url())
-    store.verify(study_id)
-    table = exporting.rows(store, study_id, every_kind=every_kind)
-    typer.echo(f"{len(table)} rows in {exporting.write_rows(table, path)}")
-    store.close()
+    from evaluation.preference.export import rows, write_rows
+
+    with _opened() as store:
+        store.verify(study_id)
+        table = rows(store, study_id, every_kind=every_kind)
+    typer.echo(f"{len(table)} rows in {write_rows(table, path)}")
 
 
 @study.command()
 def close(study_id: StudyId) -> None:
     """Takes no more votes, for good."""
-    store = Store(database_url())
-    typer.echo(f"closed; log {store.set_status(study_id, 'closed').hash}")
-    store.close()
+    with _opened() as store:
+        typer.echo(f"closed; log {store.set_status(study_id, 'closed').hash}")

@@ -7,8 +7,9 @@ from fastapi import APIRouter
 from evaluation.preference.http import preference_router
 from evaluation.preference.keeper import Keeper
 from evaluation.preference.opening import Opener
+from evaluation.preference.place import database_url, studies_folder
 from evaluation.preference.session import Sessions
-from evaluation.preference.store import Store, sqlite_url
+from evaluation.preference.store import Store
 from evaluation.ui.rate_page import rate_router
 from ltx2.settings import Settings
 
@@ -24,9 +25,9 @@ def rating_routers(settings: Settings, environment: Mapping[str, str]) -> tuple[
     Raises:
         ResourceError: the database cannot be used.
     """
-    folder = settings.data / "studies"
+    folder = studies_folder(settings)
     folder.mkdir(parents=True, exist_ok=True)
-    store = Store(environment.get("LTX2_DATABASE_URL") or sqlite_url(folder / "studies.db"))
+    store = Store(database_url(settings, environment))
     keeper = None
     if environment.get("SPACE_ID"):
         keeper = Keeper.on_a_space(

@@ -8,7 +8,8 @@ import av
 import numpy as np
 import pytest
 
-from evaluation.preference.clips import Source, gather, loudness_lufs
+from evaluation.loudness import loudness_lufs
+from evaluation.preference.clips import Source, gather
 from evaluation.preference.stimulus import (
     Frame,
     _decoded_sound,
