@@ -15,7 +15,8 @@ from typing import Literal, TypeVar
 
 import numpy as np
 
-from evaluation.preference.study import OVERALL, Study, digest
+from evaluation.canonical import digest
+from evaluation.preference.study import OVERALL, Study
 from ltx2.errors import RequestError
 
 Kind = Literal["training", "test", "attention_same", "attention_late", "repeat"]

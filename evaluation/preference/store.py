@@ -25,8 +25,9 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
+from evaluation.canonical import canonical
 from evaluation.preference.design import PlannedSession, digest_of
-from evaluation.preference.study import Study, canonical
+from evaluation.preference.study import Study
 from ltx2.errors import LTX2Error, RequestError, ResourceError
 from ltx2.sqlite import open_sqlite
 

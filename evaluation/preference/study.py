@@ -5,8 +5,6 @@ nobody can change the question, the sample size or the exclusion rules after see
 (pre-registration).
 """
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -14,6 +12,7 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from evaluation.canonical import digest
 from ltx2.errors import RequestError
 
 OVERALL = "overall"
@@ -342,15 +341,3 @@ def with_paths_from(study: Study, folder: Path) -> Study:
 def with_prompts(study: Study, prompts: Sequence[StudyPrompt]) -> Study:
     """The study with its prompts written out, as they are hashed."""
     return study.model_copy(update={"prompts": tuple(prompts)})
-
-
-def canonical(value: Any) -> str:
-    """JSON that is the same for equal values: sorted keys, no spaces, no NaN."""
-    return json.dumps(
-        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    )
-
-
-def digest(value: Any) -> str:
-    """SHA-256 of the canonical JSON, hexadecimal."""
-    return hashlib.sha256(canonical(value).encode()).hexdigest()

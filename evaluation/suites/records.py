@@ -4,8 +4,6 @@
 `clips/KEY.mp4` is the clip. A key is the digest of everything that the clip depends on.
 """
 
-import hashlib
-import json
 import platform
 from collections.abc import Mapping
 from importlib import metadata
@@ -84,12 +82,6 @@ class RunRecord(_Record):
     environment: Mapping[str, str]
     arguments: tuple[str, ...]
     started: str
-
-
-def digest_of(value: Any) -> str:
-    """SHA-256 of JSON values, whatever order their keys are in."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def environment() -> dict[str, str]:

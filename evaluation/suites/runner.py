@@ -12,8 +12,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from evaluation.canonical import digest
 from evaluation.suites.generators.base import Generator, Skipped
-from evaluation.suites.records import ItemRecord, RunFolder, RunRecord, digest_of, environment
+from evaluation.suites.records import ItemRecord, RunFolder, RunRecord, environment
 from evaluation.suites.schema import Item, Suite, request_of
 from ltx2 import Request
 from ltx2.errors import GenerationCancelled, LTX2Error, MediaError, RequestError
@@ -83,7 +84,7 @@ def plan_run(
         for item in suite.items:
             request = request_of(item, seed, settings)
             # The item counts only by what is asked, so that suites may share clips.
-            key = digest_of({**who, "request": request.model_dump(mode="json")})
+            key = digest({**who, "request": request.model_dump(mode="json")})
             tasks.append(Task(key, item, request))
     missing = tuple(task for task in tasks if not folder.clip(task.key).is_file())
     cost = sum(generator.cost_usd(task.request) for task in missing)
@@ -127,7 +128,7 @@ def run_suite(
         record = RunRecord(
             suite=suite.name,
             title=suite.title,
-            suite_digest=digest_of(suite.model_dump(mode="json")),
+            suite_digest=digest(suite.model_dump(mode="json")),
             generator={
                 "name": generator.name,
                 "version": generator.version(),

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from evaluation.canonical import digest
 from evaluation.expectation import Expectation
 from evaluation.measurement import Measured, MeasurementFailed, Metric, NotMeasurable, Outcome
-from evaluation.suites.records import ItemRecord, RunFolder, digest_of
+from evaluation.suites.records import ItemRecord, RunFolder
 from ltx2 import Clip
 from ltx2.errors import GenerationCancelled, LTX2Error, RequestError
 from ltx2.files import replaced
@@ -179,7 +180,7 @@ def _of_item(record: ItemRecord) -> dict[str, Any]:
 
 def _key(path: Path, expected: Expectation, metric: Metric) -> str:
     modified = path.stat().st_mtime_ns
-    return digest_of([_media_digest(path, modified), asdict(expected), metric.name, metric.version])
+    return digest([_media_digest(path, modified), asdict(expected), metric.name, metric.version])
 
 
 @lru_cache(maxsize=1)

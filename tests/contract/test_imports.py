@@ -34,7 +34,7 @@ PATHS = [*(ROOT / "ltx2").rglob("*.py"), *(ROOT / "evaluation").rglob("*.py"), R
 MODULES = {module_name(path): path for path in PATHS}
 
 EVALUATION_FLOORS = (
-    {"expectation", "loudness"},
+    {"expectation", "loudness", "canonical"},
     {"measurement"},
     {"networks"},
     {"metrics"},

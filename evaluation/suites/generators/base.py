@@ -38,6 +38,7 @@ class Generator(Protocol):
 
     def cost_usd(self, request: Request) -> float:
         """Estimated price of one clip in US dollars; 0 where none is charged."""
+        return 0.0
 
     def __call__(
         self,

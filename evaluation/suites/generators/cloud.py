@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from evaluation.canonical import digest
 from evaluation.suites.generators.base import Skipped
-from evaluation.suites.records import digest_of
 from evaluation.suites.schema import Item
 from ltx2 import Request
 from ltx2.errors import GenerationCancelled, GenerationError, RequestError, ResourceError
@@ -55,7 +55,7 @@ class CloudGenerator(ABC):
 
     def version(self) -> str:
         """Digest of the model's name: services do not tell more."""
-        return digest_of([self.kind, self.name])
+        return digest([self.kind, self.name])
 
     def describe(self) -> Mapping[str, Any]:
         """The model and the month of the prices."""

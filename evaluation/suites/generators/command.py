@@ -12,8 +12,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from evaluation.suites.generators.base import Skipped
-from evaluation.suites.records import digest_of
+from evaluation.canonical import digest
+from evaluation.suites.generators.base import Generator, Skipped
 from evaluation.suites.schema import Item
 from evaluation.suites.yaml_lines import read_yaml
 from ltx2 import Request
@@ -80,7 +80,7 @@ def load_template(name_or_path: str) -> CommandTemplate:
         raise lines.error(first["loc"], f"{first['msg']}.", "Change it and try again.") from error
 
 
-class CommandGenerator:
+class CommandGenerator(Generator):
     """Calls a program once for every clip."""
 
     def __init__(self, template: CommandTemplate) -> None:
@@ -89,15 +89,11 @@ class CommandGenerator:
 
     def version(self) -> str:
         """Digest of the template."""
-        return digest_of(self._template.model_dump(mode="json"))
+        return digest(self._template.model_dump(mode="json"))
 
     def describe(self) -> Mapping[str, Any]:
         """The template."""
         return {"kind": "command", "template": self._template.model_dump(mode="json")}
-
-    def cost_usd(self, request: Request) -> float:
-        """Nothing that is known."""
-        return 0.0
 
     def __call__(
         self,

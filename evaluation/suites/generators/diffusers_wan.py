@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from evaluation.suites.generators.base import Skipped
-from evaluation.suites.records import digest_of
+from evaluation.canonical import digest
+from evaluation.suites.generators.base import Generator, Skipped
 from evaluation.suites.schema import Item
 from ltx2 import Clip, Request
 from ltx2.errors import CheckpointError, ResourceError
@@ -20,7 +20,7 @@ FRAME_RATE, SIZE, DURATION_S = 24.0, (704, 1280), 5.0
 TEMPORAL_MULTIPLE = 4
 
 
-class WanGenerator:
+class WanGenerator(Generator):
     """Makes clips with a `WanPipeline`.
 
     Args:
@@ -52,15 +52,11 @@ class WanGenerator:
 
     def version(self) -> str:
         """Digest of the model's name and of the package's version."""
-        return digest_of([self._model, _version()])
+        return digest([self._model, _version()])
 
     def describe(self) -> Mapping[str, Any]:
         """The model and the package's version."""
         return {"kind": "diffusers", "model": self._model, "diffusers": _version()}
-
-    def cost_usd(self, request: Request) -> float:
-        """Nothing."""
-        return 0.0
 
     def __call__(
         self,

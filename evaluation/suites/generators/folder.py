@@ -7,8 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from evaluation.suites.generators.base import Skipped
-from evaluation.suites.records import digest_of
+from evaluation.canonical import digest
+from evaluation.suites.generators.base import Generator, Skipped
 from evaluation.suites.schema import Item
 from ltx2 import Request
 from ltx2.errors import RequestError
@@ -17,7 +17,7 @@ from ltx2.progress import OnProgress, ShouldCancel
 SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi")
 
 
-class FolderGenerator:
+class FolderGenerator(Generator):
     """Takes `ITEM-SEED.mp4`, or `ITEM.mp4` for every seed, from a folder.
 
     Args:
@@ -48,15 +48,11 @@ class FolderGenerator:
         for name, path in self._clips.items():
             with path.open("rb") as file:
                 digests[name] = hashlib.file_digest(file, "sha256").hexdigest()
-        return digest_of(digests)
+        return digest(digests)
 
     def describe(self) -> Mapping[str, Any]:
         """How many clips there are."""
         return {"kind": "folder", "num_clips": len(self._clips)}
-
-    def cost_usd(self, request: Request) -> float:
-        """Nothing."""
-        return 0.0
 
     def __call__(
         self,

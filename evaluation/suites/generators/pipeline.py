@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import ltx2
-from evaluation.suites.generators.base import Skipped
-from evaluation.suites.records import digest_of
+from evaluation.canonical import digest
+from evaluation.suites.generators.base import Generator, Skipped
 from evaluation.suites.schema import Item
 from ltx2 import Pipeline, Request
 from ltx2.progress import OnProgress, ShouldCancel
 
 
-class PipelineGenerator:
+class PipelineGenerator(Generator):
     """Makes clips with a model of `ltx2.load`, which is loaded when it is first needed.
 
     Args:
@@ -33,7 +33,7 @@ class PipelineGenerator:
     def version(self) -> str:
         """Digest of the weights, of the LoRAs and of how they are computed."""
         pipeline = self._pipeline
-        return digest_of(
+        return digest(
             {
                 "software": ltx2.__version__,
                 "weights": pipeline.digest or pipeline.fingerprint,
@@ -53,10 +53,6 @@ class PipelineGenerator:
             "loras": [lora.model_dump() for lora in pipeline.loras],
             "device": str(pipeline.device),
         }
-
-    def cost_usd(self, request: Request) -> float:
-        """Nothing."""
-        return 0.0
 
     def __call__(
         self,
