@@ -1,4 +1,7 @@
-"""Dialogue, composed in rows: who says what; the rows write the prompt, and are read back of it."""
+"""Dialogue, composed in rows: who says what; the rows write the prompt, and are read back of it.
+
+The page has no rows yet.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass
@@ -9,7 +12,6 @@ import gradio as gr
 
 from ltx2.errors import LTX2Error, RequestError
 from ltx2.prompting.dialogue import read, write
-from ltx2.prompting.languages import LANGUAGES
 from ltx2.prompting.script import PLACES, Dialogue, Line, NotReadable, Speaker
 from ltx2.prompting.vocabulary import Vocabulary
 from ltx2.serving.models import Offer
@@ -20,11 +22,7 @@ MAX_ROWS = 6
 ANYWHERE = "anywhere"
 """A speaker whose place the prompt leaves open."""
 
-ANY_LANGUAGE = ("not said", "")
-"""A line whose language the prompt does not name."""
-
 TOO_MANY = f"The prompt has more than {MAX_ROWS} lines, so the rows are left as they were."
-HELP = "The rows write the prompt. One row for each line; the same name is the same speaker."
 
 TEXT_MODE, DIALOGUE_MODE = "Text", "Dialogue"
 """Ways to write a prompt."""
@@ -46,118 +44,6 @@ class Row:
     def is_empty(self) -> bool:
         """Whether nothing was written yet."""
         return not any((self.name, self.looks, self.text))
-
-
-@dataclass(frozen=True)
-class RowFields:
-    """Components of one row."""
-
-    box: gr.Group
-    name: gr.Textbox
-    looks: gr.Textbox | gr.Dropdown
-    place: gr.Radio
-    voice: gr.Textbox | gr.Dropdown
-    text: gr.Textbox | gr.Dropdown
-    language: gr.Dropdown
-    delivery: gr.Textbox
-    remove: gr.Button
-
-    @property
-    def inputs(self) -> list[Any]:
-        """Fields that `Row` is made of, in its order."""
-        return [
-            self.name,
-            self.looks,
-            self.place,
-            self.voice,
-            self.text,
-            self.language,
-            self.delivery,
-        ]
-
-
-@dataclass(frozen=True)
-class Composer:
-    """Components of the composer.
-
-    Attributes:
-        area: all of it, shown while dialogue is composed.
-        count: how many rows are shown.
-    """
-
-    area: gr.Column
-    setting: gr.Textbox | gr.Dropdown
-    rows: list[RowFields]
-    add: gr.Button
-    message: gr.HTML
-    count: gr.State
-
-    @property
-    def inputs(self) -> list[Any]:
-        """How many rows count, the setting, and every field of every row."""
-        return [self.count, self.setting, *(field for row in self.rows for field in row.inputs)]
-
-    @property
-    def outputs(self) -> list[Any]:
-        """The same, then the boxes around the rows, the button for one more and the message."""
-        return [*self.inputs, *(row.box for row in self.rows), self.add, self.message]
-
-
-def build_composer(vocabulary: Vocabulary | None) -> Composer:
-    """Layout of the composer: lists of what a small model was taught, free text for others."""
-    talk = None if vocabulary is None else vocabulary.talk
-    with gr.Column(elem_id="composer") as area:
-        gr.Markdown(HELP)
-        if talk is None:
-            setting: Any = gr.Textbox(label="Around them", placeholder="A quiet kitchen at night")
-        else:
-            setting = gr.Dropdown(
-                list(talk.all_settings()), value=talk.settings[0], label="Around them"
-            )
-        rows = [_build_row(number, vocabulary) for number in range(MAX_ROWS)]
-        add = gr.Button("Add a line", size="sm", elem_id="add-line")
-        message = gr.HTML("", elem_id="composer-message")
-    return Composer(area, setting, rows, add, message, gr.State(1))
-
-
-def _build_row(number: int, vocabulary: Vocabulary | None) -> RowFields:
-    talk = None if vocabulary is None else vocabulary.talk
-    with gr.Group(visible=number == 0, elem_classes="line") as box:
-        with gr.Row():
-            name = gr.Textbox(label="Speaker", min_width=110, scale=1, visible=talk is None)
-            if talk is None:
-                looks: Any = gr.Textbox(
-                    label="Looks", placeholder="a woman with red hair", min_width=180, scale=2
-                )
-            else:
-                looks = gr.Dropdown(
-                    ["", *talk.all_looks()], value="", label="Looks", min_width=180, scale=2
-                )
-            place = gr.Radio([ANYWHERE, *PLACES], value=ANYWHERE, label="Place", min_width=200)
-        with gr.Row():
-            if vocabulary is None or talk is None:
-                text: Any = gr.Textbox(label="Line", min_width=180, scale=3)
-                voice: Any = gr.Textbox(label="Voice", placeholder="low, warm", min_width=110)
-                languages = [ANY_LANGUAGE, *((name, code) for code, name in LANGUAGES.items())]
-            else:
-                said = [word for words in vocabulary.sayings.values() for word in words]
-                text = gr.Dropdown(["", *said], value="", label="Line", min_width=140, scale=3)
-                voice = gr.Dropdown(
-                    list(talk.voices), value=talk.voices[0], label="Voice", min_width=110
-                )
-                languages = [
-                    ANY_LANGUAGE,
-                    *((LANGUAGES.get(code, code), code) for code in vocabulary.sayings),
-                ]
-            language = gr.Dropdown(languages, value="", label="Language", min_width=120)
-            delivery = gr.Textbox(
-                label="Delivery",
-                placeholder="quietly",
-                min_width=110,
-                visible=talk is None,
-            )
-        remove = gr.Button("Remove this line", size="sm", visible=True)
-    return RowFields(box, name, looks, place, voice, text, language, delivery, remove)
 
 
 @dataclass(frozen=True)
@@ -213,7 +99,7 @@ class ComposerHandlers:
         return self.offer(model).profile.vocabulary
 
     def _shown(self, setting: str, rows: Sequence[Row]) -> list[Any]:
-        """Updates of `Composer.outputs`."""
+        """Count of rows, setting, fields of all rows, their boxes, "one more", and the message."""
         empty = [Row(voice=rows[0].voice)] * (MAX_ROWS - len(rows))
         fields = [value for row in [*rows, *empty] for value in astuple(row)]
         boxes = [gr.update(visible=index < len(rows)) for index in range(MAX_ROWS)]

@@ -62,6 +62,11 @@ def hear_both(page):
         )
 
 
+def answer(page, digits):
+    for digit in digits:
+        page.keyboard.press(digit)
+
+
 def votes(study):
     with sqlite3.connect(study[0] / "studies.db") as database:
         return database.execute("select count(*) from entries where kind = 'vote'").fetchone()[0]
@@ -88,8 +93,7 @@ def test_a_session_from_first_to_last_by_keyboard(page, study):
         page.get_by_text(f"Pair {pair} of 3").wait_for()
         assert page.get_by_role("radio").first.is_disabled()
         hear_both(page)
-        for digit in "12135":
-            page.keyboard.press(digit)
+        answer(page, "12135")
         page.keyboard.press("Enter")
     page.get_by_text("Who made this clip?").wait_for()
     press(page, "Go on")
@@ -118,8 +122,7 @@ def test_only_one_side_is_heard_and_both_run_in_step(page):
 def test_the_same_link_goes_on_after_a_reload_and_in_another_browser(page, browser):
     begin(page)
     hear_both(page)
-    for digit in "22223":
-        page.keyboard.press(digit)
+    answer(page, "22223")
     press(page, "Send and go on")
     page.get_by_text("Pair 2 of 3").wait_for()
     page.reload()
@@ -136,8 +139,7 @@ def test_the_same_link_goes_on_after_a_reload_and_in_another_browser(page, brows
 def test_going_back_shows_the_pair_before_with_its_answers(page):
     begin(page)
     hear_both(page)
-    for digit in "12325":
-        page.keyboard.press(digit)
+    answer(page, "12325")
     press(page, "Send and go on")
     page.get_by_text("Pair 2 of 3").wait_for()
     press(page, "Back to the pair before")

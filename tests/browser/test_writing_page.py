@@ -63,10 +63,6 @@ def fits(page):
     return page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
 
 
-def line(page, number):
-    return page.locator("#composer .line").nth(number)
-
-
 def test_words_that_the_model_does_not_know_are_said_as_text(context, small_address):
     page = opened(context, small_address)
     prompt_of(page).fill('A <b>redd</b> puppet on a white background says "hello" in a low voice.')
