@@ -175,6 +175,7 @@ def measure(
         typer.Option(help="checkpoint folder or name; may be given again to compare [puppet]"),
     ] = None,
     clips: Annotated[int, typer.Option(help="unseen scenes to generate and judge")] = 60,
+    conversations: Annotated[bool, typer.Option(help="two puppets in every scene")] = False,
     drift: Annotated[int, typer.Option(help="long clips of the first model to judge")] = 0,
     upscaling: Annotated[
         int, typer.Option(help="scenes for the upsampler beside the first model")
@@ -192,7 +193,7 @@ def measure(
     from ltx2.training.puppet.quality import Summary, summarise
     from ltx2.training.puppet.upscaling import judge_upsampler, upsampler_beside
 
-    scenes = measure.unseen_scenes(clips, seed=seed)
+    scenes = measure.unseen_scenes(clips, seed=seed, conversations=conversations)
     long_scenes = measure.drift_scenes(drift, seed=seed)
     pipelines = {name: load(name) for name in model or ["puppet"]}
     first = next(iter(pipelines.values()))

@@ -30,7 +30,14 @@ from ltx2.training.puppet.quality import (
     judge,
     summarise,
 )
-from ltx2.training.puppet.scenes import WORDS, Scene, Surroundings, Talk, sample_scene
+from ltx2.training.puppet.scenes import (
+    WORDS,
+    Scene,
+    Surroundings,
+    Talk,
+    sample_conversation,
+    sample_scene,
+)
 from ltx2.training.puppet.world import REPEAT_S, RenderedClip, render
 
 LANGUAGE_TURNS = ("en", "es", "en", "de", "en", "fr", "en", "it")
@@ -43,11 +50,18 @@ DISTILLED_POINTS = 5.0
 """How many points a distilled model may lie behind its teacher."""
 
 
-def unseen_scenes(count: int, *, seed: int) -> list[Scene]:
-    """Scenes in combinations that training never sees, their lines in all languages."""
+def unseen_scenes(count: int, *, seed: int, conversations: bool = False) -> list[Scene]:
+    """Scenes in combinations that training never sees, their lines in all languages.
+
+    Args:
+        count: of scenes.
+        seed: of all choices.
+        conversations: two puppets in every scene.
+    """
     rng = np.random.default_rng(seed)
     languages = itertools.cycle(LANGUAGE_TURNS)
-    scenes = (sample_scene(rng, held_out=True) for _ in range(count))
+    sample = sample_conversation if conversations else sample_scene
+    scenes = (sample(rng, held_out=True) for _ in range(count))
     return [_in_languages(scene, languages, rng) for scene in scenes]
 
 

@@ -86,6 +86,12 @@ def test_half_of_the_unseen_lines_are_english_and_the_others_equally_often_in_ea
     assert max(rare) - min(rare) <= 1
 
 
+def test_unseen_conversations_have_two_puppets_each() -> None:
+    scenes = unseen_scenes(6, seed=3, conversations=True)
+    assert all(isinstance(scene, Talk) and len(scene.puppets) == 2 for scene in scenes)
+    assert all(is_held_out(scene) for scene in scenes)
+
+
 def test_scenes_for_drift_are_unseen_and_say_one_english_word_in_calm_weather() -> None:
     for scene in drift_scenes(5, seed=2):
         assert isinstance(scene, Talk)
