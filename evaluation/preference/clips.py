@@ -8,7 +8,7 @@ of prompt (or text), language, suite.
 import csv
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -123,7 +123,7 @@ def gather(study: Study) -> Gathered:
     sources, problems = {}, []
     for prompt in prompts:
         for model in study.models:
-            found = _examined(model.name, prompt.id, files[model.name].get(prompt.id))
+            found = examine(model.name, prompt.id, files[model.name].get(prompt.id))
             if isinstance(found, Source):
                 sources[model.name, prompt.id] = found
             else:
@@ -189,11 +189,20 @@ def _rows(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _examined(model: str, prompt: str, path: Path | None) -> Source | Problem:
+def examine(
+    model: str, prompt: str, path: Path | None, *, read: Callable[[Path], Clip] = read_clip
+) -> Source | Problem:
+    """What the clip is, or why it cannot be shown.
+
+    Args:
+        model, prompt: whose clip, of what.
+        path: of the file; None where there is none.
+        read: decodes it.
+    """
     if path is None or not path.is_file():
         return Problem(model, prompt, "the clip is missing.")
     try:
-        clip = read_clip(path)
+        clip = read(path)
         content = path.read_bytes()
     except (LTX2Error, OSError) as error:
         reason = error.message if isinstance(error, LTX2Error) else "it cannot be opened."
