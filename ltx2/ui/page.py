@@ -18,6 +18,7 @@ from ltx2.ui.generate import GENERATE, bind_generate, bind_open, build_generate
 from ltx2.ui.grid import GRID, bind_grid, build_grid
 from ltx2.ui.library import bind_library, build_library
 from ltx2.ui.models import bind_models, build_models
+from ltx2.ui.tabs import ExtraTab, Surroundings
 from ltx2.ui.visitors import build_visitor
 
 STATIC = Path(__file__).parent / "static"
@@ -40,6 +41,7 @@ def build_page(
     door: Door | None = None,
     downloads: Downloads | None = None,
     settings: Settings | None = None,
+    extra_tabs: Sequence[ExtraTab] = (),
 ) -> gr.Blocks:
     """The page around a queue, with every event bound, ready for `serve`.
 
@@ -48,6 +50,7 @@ def build_page(
         door: who may do what, how often; usually that of the usual settings.
         downloads: of weights; usually into the usual settings' folder.
         settings: that the server was started with.
+        extra_tabs: after the page's own.
     """
     settings = settings or Settings()
     door = door or Door(settings)
@@ -77,6 +80,9 @@ def build_page(
         bind_grid(grid, queue, visitor, page, tabs, door)
         bind_models(models, queue, downloads, door, settings)
         bind_open(library.open, library.job, generate, queue, visitor, tabs)
+        for extra in extra_tabs:
+            with tabs, gr.Tab(extra.title, id=extra.id, render_children=True) as tab:
+                extra.build(Surroundings(page, tabs, tab, visitor, queue, door, settings))
         gr.Markdown(render_colophon(queue.models[0].offers), elem_id="colophon")
     return page
 
@@ -134,6 +140,7 @@ def serve(
     door: Door | None = None,
     open_browser: bool = False,
     routers: Sequence[APIRouter] = (),
+    styles: Sequence[Path] = (),
     **launch: Any,
 ) -> None:
     """Serve the page and the interface for programs until the process is stopped.
@@ -144,6 +151,7 @@ def serve(
         door: who may come in.
         open_browser: show it on this machine's screen.
         routers: further pages of the same server.
+        styles: further files of CSS.
         launch: further arguments of Gradio's `launch`.
     """
     # Gradio leaves direct posts open by default, past the queue and its limit of one at a time.
@@ -156,7 +164,7 @@ def serve(
         ssr_mode=False,
         enable_monitoring=False,
         theme=build_theme(),
-        css_paths=STATIC / "page.css",
+        css_paths=[STATIC / "page.css", *styles],
         **launch,
     )
     # Before Gradio's own routes, the last of which takes every address.

@@ -16,13 +16,18 @@ from ltx2.serving.worker import JobQueue, Limits
 from ltx2.serving.zero_gpu import Lender
 from ltx2.settings import Settings
 from ltx2.ui.page import build_page, serve
+from ltx2.ui.tabs import ExtraTab
 
 MCP_MAJOR = 2
 """The first major version of the package `mcp` that Gradio does not know."""
 
 
 def run_server(
-    settings: Settings, *, lends_gpu: bool = False, routers: Sequence[APIRouter] = ()
+    settings: Settings,
+    *,
+    lends_gpu: bool = False,
+    routers: Sequence[APIRouter] = (),
+    extra_tabs: Sequence[ExtraTab] = (),
 ) -> None:
     """Serves the page until the process is stopped.
 
@@ -30,6 +35,7 @@ def run_server(
         settings: of whoever started it.
         lends_gpu: a GPU is there only inside requests, as on ZeroGPU.
         routers: further pages of the same server.
+        extra_tabs: of the page, after its own.
 
     Raises:
         LTX2Error: the model or the folder of data cannot be used.
@@ -57,13 +63,16 @@ def run_server(
     if not lends_gpu:
         queue.start()
     try:
-        page = build_page(queue, door=door, downloads=downloads, settings=settings)
+        page = build_page(
+            queue, door=door, downloads=downloads, settings=settings, extra_tabs=extra_tabs
+        )
         serve(
             page,
             queue,
             door=door,
             open_browser=settings.open_browser,
             routers=routers,
+            styles=[path for extra in extra_tabs for path in extra.styles],
             server_name=settings.host,
             server_port=settings.port,
             root_path=settings.root_path or None,

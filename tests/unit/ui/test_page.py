@@ -2,10 +2,12 @@ import inspect
 import subprocess
 import sys
 
+import gradio as gr
 import pytest
 
 from ltx2.ui.api import GENERATE_VIDEO, GENERATE_VIDEO_PARAMETERS
 from ltx2.ui.page import build_page, render_colophon
+from ltx2.ui.tabs import ExtraTab
 from tests.conftest import ROOT
 from tests.fakes.model import PROFILE
 from tests.unit.ui.stand_ins import an_offer
@@ -66,6 +68,20 @@ def test_the_page_is_built_with_any_number_of_examples(open_queue, examples):
     build_page(
         open_queue(an_offer(profile=PROFILE.model_copy(update={"example_prompts": examples})))
     )
+
+
+def test_an_extra_tab_is_built_last_with_what_the_page_has(queue):
+    seen = []
+
+    def build(surroundings):
+        seen.append(surroundings)
+        gr.Markdown("inside")
+
+    page = build_page(queue, extra_tabs=[ExtraTab("extra", "Extra", build)])
+    (around,) = seen
+    assert (around.page, around.queue) == (page, queue)
+    assert [tab.id for tab in around.tabs.children][-1] == "extra"
+    assert [child.value for child in around.tab.children] == ["inside"]
 
 
 @pytest.mark.parametrize("module", ["app", "ltx2", "ltx2.ui.page"])
