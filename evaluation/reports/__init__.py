@@ -1,0 +1,1 @@
+"""Reports as one file of HTML: parts as data, templates, plots."""
