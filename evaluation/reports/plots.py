@@ -9,7 +9,7 @@ import re
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -79,15 +79,13 @@ def curves(
     def draw(axes: "Axes") -> None:
         for place, line in enumerate(lines):
             colour, dash = LINES[place % len(LINES)]
-            style = "steps-post" if line.steps else "default"
-            axes.plot(
-                line.x, line.y, color=colour, ls=dash, lw=1.6, drawstyle=style, label=_shown(line.name)
-            )
+            look: dict[str, Any] = {"color": colour, "ls": dash, "lw": 1.6}
+            look["drawstyle"] = "steps-post" if line.steps else "default"
+            axes.plot(line.x, line.y, label=_shown(line.name), **look)
             if len(line.low):
-                step = "post" if line.steps else None
-                axes.fill_between(
-                    line.x, line.low, line.high, color=colour, alpha=0.15, lw=0, step=step
-                )
+                band: dict[str, Any] = {"color": colour, "alpha": 0.15, "lw": 0}
+                band["step"] = "post" if line.steps else None
+                axes.fill_between(line.x, line.low, line.high, **band)
         for level, name in levels:
             axes.axhline(level, color=SOFT, lw=1, ls=(0, (3, 3)))
             axes.annotate(
@@ -128,7 +126,7 @@ def draw_svg(
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    style = {
+    style: Any = {
         "svg.fonttype": "none",
         "svg.hashsalt": "report",
         "text.parse_math": False,  # a model's name may hold a dollar sign
