@@ -15,14 +15,17 @@ from ltx2.prompting.quotes import find_quotes
 from ltx2.prompting.tidying import Tidying
 from ltx2.serving.models import Offer
 from ltx2.ui.errors import errors_on_page
+from ltx2.ui.language import label, phrase, retold, say
 
-IMPROVE, USE, DISCARD = "Improve the prompt", "Use this prompt", "Discard"
+IMPROVE = phrase("Improve the prompt")
+USE = phrase("Use this prompt")
+DISCARD = phrase("Discard")
 EMPTY = "Write a prompt first."
-NOTHING_TO_DO = "Nothing to put right was found."
-WITHOUT_MODEL = "Without one, spelling and punctuation are checked, and nothing is made up."
-LOCKED = "Lines in quotation marks stay as they are."
+NOTHING_TO_DO = phrase("Nothing to put right was found.")
+WITHOUT_MODEL = phrase("Without one, spelling and punctuation are checked, and nothing is made up.")
+LOCKED = phrase("Lines in quotation marks stay as they are.")
 CHANGED_LINE = "The lines in quotation marks are not those of your prompt any more."
-ADDED, REMOVED = "added", "removed"
+ADDED, REMOVED = phrase("added"), phrase("removed")
 
 FindEnhancer = Callable[[Offer], LocalEnhancer | NoEnhancer]
 
@@ -52,13 +55,15 @@ class Improvement:
 
 def build_improvement() -> Improvement:
     """Layout: the button, and below it what would change."""
-    improve = gr.Button(IMPROVE, size="sm", elem_id="improve")
+    improve = gr.Button(label(IMPROVE), size="sm", elem_id="improve")
     with gr.Column(visible=False, elem_id="proposal") as proposal:
         diff = gr.HTML("", elem_id="diff")
-        edited = gr.Textbox(label="Improved prompt", info=LOCKED, lines=3, max_lines=12)
+        edited = gr.Textbox(
+            label=label("Improved prompt"), info=label(LOCKED), lines=3, max_lines=12
+        )
         with gr.Row():
-            use = gr.Button(USE, size="sm", variant="primary", min_width=120)
-            discard = gr.Button(DISCARD, size="sm", min_width=120)
+            use = gr.Button(label(USE), size="sm", variant="primary", min_width=120)
+            discard = gr.Button(label(DISCARD), size="sm", min_width=120)
     return Improvement(improve, proposal, diff, edited, use, discard, gr.State(""))
 
 
@@ -90,21 +95,21 @@ class ImprovementHandlers:
                 raise RequestError("The prompt is empty.", next_step=EMPTY)
             offer = self.offer(model)
             found = self.find(offer)
-            note, enhancer = LOCKED, None
+            note, enhancer = say(LOCKED), None
             if isinstance(found, NoEnhancer):
-                note = f"{found.reason} {WITHOUT_MODEL}"
+                note = f"{retold(found.reason)} {say(WITHOUT_MODEL)}"
             else:
                 enhancer = found
             proposed = propose(prompt, enhancer or _tidying(offer))
             if isinstance(proposed, Refused):
-                return _answer(prompt, f"{note} {proposed.reason}", ())
+                return _answer(prompt, f"{note} {retold(proposed.reason)}", ())
             if proposed.enhanced == prompt:
-                return _answer(prompt, f"{note} {NOTHING_TO_DO}", ())
+                return _answer(prompt, f"{note} {say(NOTHING_TO_DO)}", ())
             return _answer(prompt, note, proposed.diff, proposed)
 
     def on_edit(self, edited: str, original: str) -> str:
         """The diff of what was typed into the proposal."""
-        return render_diff(LOCKED, diff_words(original, edited))
+        return render_diff(say(LOCKED), diff_words(original, edited))
 
     def on_use(self, edited: str, original: str) -> tuple[str, dict[str, Any]]:
         """The prompt, and the step closed.
@@ -154,8 +159,8 @@ def _render_run(run: Run) -> str:
     text = escape(run.text)
     match run.kind:
         case "added":
-            return f'<ins aria-label="{ADDED}: {text}">+{text}</ins>'
+            return f'<ins aria-label="{escape(say(ADDED))}: {text}">+{text}</ins>'
         case "removed":
-            return f'<del aria-label="{REMOVED}: {text}">\u2212{text}</del>'
+            return f'<del aria-label="{escape(say(REMOVED))}: {text}">\u2212{text}</del>'
         case "kept":
             return text

@@ -7,11 +7,23 @@ from contextlib import contextmanager
 import gradio as gr
 
 from ltx2.errors import GenerationCancelled, LTX2Error
+from ltx2.ui.language import phrase, retold, say
 
 logger = logging.getLogger(__name__)
 
 MESSAGE_S = 20.0
 """How long a message stays, unless it is closed: long enough to read twice."""
+
+
+BROKEN = phrase(
+    "Something broke on our side. Your settings are kept: try again, and if it happens again, look "
+    "at the server's log."
+)
+
+
+def error_in_words(error: LTX2Error) -> str:
+    """What happened and what to do, for the visitor who asked."""
+    return f"{retold(error.message)} {retold(error.next_step)}"
 
 
 @contextmanager
@@ -29,12 +41,11 @@ def errors_on_page() -> Iterator[None]:
     except (gr.Error, GenerationCancelled):
         raise
     except LTX2Error as error:
-        raise gr.Error(str(error), duration=MESSAGE_S, print_exception=False) from error
+        raise gr.Error(error_in_words(error), duration=MESSAGE_S, print_exception=False) from error
     except Exception as error:
         logger.exception("A generation failed unexpectedly")
         raise gr.Error(
-            "Something broke on our side. Your settings are kept: try again, and if it happens "
-            "again, look at the server's log.",
+            say(BROKEN),
             duration=MESSAGE_S,
             print_exception=False,
         ) from error

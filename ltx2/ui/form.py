@@ -13,6 +13,7 @@ from ltx2.request import Guidance, ModelProfile, Recipe, Request
 from ltx2.serving.jobs import Choice, ChosenLora
 from ltx2.serving.models import Models, Offer
 from ltx2.ui.enhance import Improvement, build_improvement
+from ltx2.ui.language import Label, label, phrase, say
 
 MAX_EXAMPLES = 4
 """Example prompts on the first screen."""
@@ -20,7 +21,7 @@ MAX_EXAMPLES = 4
 MAX_COPIES = 8
 """Clips of one prompt that one press can ask for."""
 
-NO_LORA = "None"
+NO_LORA = phrase("None")
 """First entry of the list of LoRAs."""
 
 MAX_LORA_STRENGTH = 2.0
@@ -32,7 +33,7 @@ MAX_CFG_SCALE = 12.0
 RANDOM_SEEDS = 1_000_000
 """New seeds are drawn below this: six digits can be read out, and fit on a phone."""
 
-SHAPES = {"Square": 1.0, "Wide": 16 / 9, "Tall": 9 / 16}
+SHAPES = {phrase("Square"): 1.0, phrase("Wide"): 16 / 9, phrase("Tall"): 9 / 16}
 """Width by height."""
 
 SAME_SHAPE = 0.2
@@ -143,8 +144,8 @@ def build_form(models: Models) -> Form:
     fields = describe_fields(offer)
     prompt = gr.Textbox(
         **fields["prompt"],
-        label="Prompt",
-        placeholder="What is seen, and what is heard",
+        label=label("Prompt"),
+        placeholder=label("What is seen, and what is heard"),
         lines=3,
         max_lines=12,
         elem_id="prompt",
@@ -154,48 +155,51 @@ def build_form(models: Models) -> Form:
     examples = _build_examples(offer.profile)
     with gr.Row():
         duration = gr.Slider(
-            **fields["duration"], step=0.1, label="Seconds", min_width=160, buttons=[]
+            **fields["duration"], step=0.1, label=label("Seconds"), min_width=160, buttons=[]
         )
-        shape = gr.Radio(**fields["shape"], label="Shape", min_width=296, elem_id="shape")
+        shape = gr.Radio(**fields["shape"], label=label("Shape"), min_width=296, elem_id="shape")
     model = gr.Radio(
         [(describe_quality(offer.name, offer.profile), offer.name) for offer in models.offers],
         value=offer.name,
-        label="Quality",
+        label=label("Quality"),
         visible=len(models.offers) > 1,
         elem_id="model",
     )
-    with gr.Accordion("More", open=CLOSED, elem_id="more"):
+    with gr.Accordion(label("More"), open=CLOSED, elem_id="more"):
         seed, randomize_seed = _build_seed()
         copies = gr.Slider(
             1,
             MAX_COPIES,
             value=1,
             step=1,
-            label="Clips",
-            info="Made one after the other, with seeds that follow",
+            label=label("Clips"),
+            info=label("Made one after the other, with seeds that follow"),
             buttons=[],
         )
         negative_prompt = gr.Textbox(
-            **fields["negative_prompt"], label="Negative prompt", info="What to stay away from"
+            **fields["negative_prompt"],
+            label=label("Negative prompt"),
+            info=label("What to stay away from"),
         )
-        num_steps = gr.Slider(**fields["num_steps"], step=1, label="Steps", buttons=[])
+        num_steps = gr.Slider(**fields["num_steps"], step=1, label=label("Steps"), buttons=[])
         video_cfg_scale, audio_cfg_scale = _build_pair(
-            ("Guidance, picture", {**fields["video_cfg_scale"], "step": 0.1}),
-            ("Guidance, sound", {**fields["audio_cfg_scale"], "step": 0.1}),
+            (label("Guidance, picture"), {**fields["video_cfg_scale"], "step": 0.1}),
+            (label("Guidance, sound"), {**fields["audio_cfg_scale"], "step": 0.1}),
         )
         height, width = _build_pair(
-            ("Height in pixels", fields["height"]), ("Width in pixels", fields["width"])
+            (label("Height in pixels"), fields["height"]),
+            (label("Width in pixels"), fields["width"]),
         )
         with gr.Row():
-            lora = gr.Dropdown(**fields["lora"], label="LoRA", min_width=160)
+            lora = gr.Dropdown(**fields["lora"], label=label("LoRA"), min_width=160)
             lora_strength = gr.Slider(
                 **fields["lora_strength"],
                 step=0.05,
-                label="LoRA strength",
+                label=label("LoRA strength"),
                 min_width=160,
                 buttons=[],
             )
-        reset = gr.Button("Reset to defaults", size="sm", elem_id="reset")
+        reset = gr.Button(label("Reset to defaults"), size="sm", elem_id="reset")
     return Form(
         prompt=prompt,
         hints=hints,
@@ -225,10 +229,10 @@ def describe_fields(offer: Offer) -> Described:
     fixed = profile.sigmas is not None
     shapes = possible_shapes(profile)
     return {
-        "prompt": {"info": render_hint(profile)},
+        "prompt": {"info": describe_hint(profile)},
         "duration": _describe_duration(profile),
         "shape": {
-            "choices": list(shapes),
+            "choices": [(label(name), name) for name in shapes],
             "value": shape_of(profile.width, profile.height, profile),
             "visible": len(shapes) > 1,
         },
@@ -237,7 +241,9 @@ def describe_fields(offer: Offer) -> Described:
             "minimum": 1,
             "maximum": max(60, profile.num_steps),
             "value": profile.num_steps,
-            "info": "Fixed by this model" if fixed else "More take longer and add detail",
+            "info": label("Fixed by this model")
+            if fixed
+            else label("More take longer and add detail"),
             "interactive": not fixed,
         },
         "video_cfg_scale": _describe_guidance(profile.video_guidance.cfg_scale),
@@ -245,7 +251,7 @@ def describe_fields(offer: Offer) -> Described:
         "height": _describe_size(profile, profile.height),
         "width": _describe_size(profile, profile.width),
         "lora": {
-            "choices": [NO_LORA, *offer.loras],
+            "choices": [(label(NO_LORA), NO_LORA), *((name, name) for name in offer.loras)],
             "value": NO_LORA,
             "visible": bool(offer.loras),
         },
@@ -308,7 +314,7 @@ def not_restored(recipe: Recipe, offer: Offer) -> tuple[str, ...]:
     lost = [name for name in names if getattr(again, name) != getattr(wanted, name)]
     if len(asked.to_choice().loras) < len(recipe.loras):
         lost.append("LoRAs")
-    return tuple("length" if name == "num_frames" else name.replace("_", " ") for name in lost)
+    return tuple(say("length") if name == "num_frames" else name.replace("_", " ") for name in lost)
 
 
 def _kept(recipe: Recipe, offer: Offer) -> Request:
@@ -330,9 +336,9 @@ def _with_value(field: dict[str, Any], value: Any) -> dict[str, Any]:
     return {**field, **widened, "value": value}
 
 
-def describe_quality(name: str, profile: ModelProfile) -> str:
+def describe_quality(name: str, profile: ModelProfile) -> Label:
     """What a model is called where it is chosen."""
-    return f"{name} · {profile.num_steps} steps"
+    return label("{name} · {count} steps", name=name, count=profile.num_steps)
 
 
 def possible_shapes(profile: ModelProfile) -> dict[str, tuple[int, int]]:
@@ -364,15 +370,14 @@ def _snapped(side: float, profile: ModelProfile) -> int:
     return min(max(smallest, round(side / multiple) * multiple), largest)
 
 
-def render_hint(profile: ModelProfile) -> str:
+def describe_hint(profile: ModelProfile) -> Label:
     """How to write a prompt, with the spoken words that the model's own examples use."""
     words = dict.fromkeys(
         word for text in profile.example_prompts for word in re.findall(r'"([^"]+)"', text)
     )
-    hint = "Spoken words go in quotes."
     if not words:
-        return hint
-    return f"{hint} It has practised {', '.join(words)}."
+        return label("Spoken words go in quotes.")
+    return label("Spoken words go in quotes. It has practised {words}.", words=", ".join(words))
 
 
 def _describe_duration(profile: ModelProfile) -> dict[str, Any]:
@@ -383,7 +388,7 @@ def _describe_duration(profile: ModelProfile) -> dict[str, Any]:
         "minimum": shortest_s,
         "maximum": longest_s,
         "value": min(max(shortest_s, round(profile.duration_s, 1)), longest_s),
-        "info": f"Trained to {profile.trained_duration_s:.3g} s",
+        "info": label("Trained to {seconds} s", seconds=f"{profile.trained_duration_s:.3g}"),
     }
 
 
@@ -408,21 +413,21 @@ def _describe_size(profile: ModelProfile, usual: int) -> dict[str, Any]:
 def _build_examples(profile: ModelProfile) -> list[gr.Button]:
     # Buttons, because `gr.Examples` cuts each text after 60 characters.
     with gr.Column(elem_id="examples", visible=bool(profile.example_prompts)):
-        gr.Markdown("Try one of these:")
+        gr.Markdown(label("Try one of these:"))
         return [gr.Button(text, size="sm") for text in profile.example_prompts[:MAX_EXAMPLES]]
 
 
 def _build_seed() -> tuple[gr.Number, gr.Checkbox]:
     with gr.Row(equal_height=True, elem_id="seed-row"):
-        seed = gr.Number(value=1, precision=0, minimum=0, label="Seed", min_width=140)
-        randomize_seed = gr.Checkbox(value=True, label="New seed each time", min_width=140)
+        seed = gr.Number(value=1, precision=0, minimum=0, label=label("Seed"), min_width=140)
+        randomize_seed = gr.Checkbox(value=True, label=label("New seed each time"), min_width=140)
     return seed, randomize_seed
 
 
-def _build_pair(*described: tuple[str, dict[str, Any]]) -> tuple[gr.Slider, gr.Slider]:
+def _build_pair(*described: tuple[Label, dict[str, Any]]) -> tuple[gr.Slider, gr.Slider]:
     """Two sliders beside each other, from their labels and what describes them."""
     with gr.Row():
         left, right = (
-            gr.Slider(**field, label=label, min_width=160, buttons=[]) for label, field in described
+            gr.Slider(**field, label=name, min_width=160, buttons=[]) for name, field in described
         )
     return left, right

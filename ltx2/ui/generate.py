@@ -17,7 +17,7 @@ from ltx2.serving.access import Door
 from ltx2.serving.jobs import Cancelled, Done, End, Failed, Job, Queued, Running
 from ltx2.serving.worker import JobQueue
 from ltx2.ui.api import GENERATE_VIDEO
-from ltx2.ui.errors import errors_on_page
+from ltx2.ui.errors import error_in_words, errors_on_page
 from ltx2.ui.events import ANSWERED, QUIET, Update
 from ltx2.ui.form import (
     MAX_COPIES,
@@ -30,6 +30,7 @@ from ltx2.ui.form import (
     not_restored,
     possible_shapes,
 )
+from ltx2.ui.language import label, phrase, say
 from ltx2.ui.limits import limited
 from ltx2.ui.memory import RESTORED, bind_memory, build_memory, recall, unchanged
 from ltx2.ui.result import (
@@ -75,7 +76,13 @@ OPENED_JS = """
 """
 """Who follows a link sees its clip."""
 
-STOP, STOPPING = "Stop", "Stopping…"
+STOP, STOPPING = phrase("Stop"), phrase("Stopping…")
+
+OTHER_MODEL = phrase(
+    "The clip was made with {model}, which is not here: only its prompts and its seed are back."
+)
+
+NO_FIELD = phrase("This page has no field for the clip's {fields}.")
 
 GENERATE = "generate"
 """Id of the view's tab."""
@@ -153,12 +160,14 @@ def build_generate(queue: JobQueue) -> GenerateView:
         with gr.Column(scale=5, min_width=320):
             form = build_form(queue.models[0])
             with gr.Row():
-                generate = gr.Button("Generate", variant="primary", elem_id="generate", scale=3)
-                stop = gr.Button(STOP, visible=False, elem_id="stop", scale=1, min_width=90)
+                generate = gr.Button(
+                    label("Generate"), variant="primary", elem_id="generate", scale=3
+                )
+                stop = gr.Button(label(STOP), visible=False, elem_id="stop", scale=1, min_width=90)
             fit = gr.HTML("", elem_id="fit")
-            with gr.Accordion("Make a clip again", open=False):
+            with gr.Accordion(label("Make a clip again"), open=False):
                 clip_file = gr.File(
-                    label="Drop a clip of ours: its settings come back",
+                    label=label("Drop a clip of ours: its settings come back"),
                     file_types=[".mp4"],
                     height=110,
                     elem_id="clip-file",
@@ -407,7 +416,7 @@ class GenerateHandlers:
         """The wish is noted; the model sees it after its current step."""
         with errors_on_page():
             self.queue.cancel(checked(owner), shown.job)
-            return gr.update(value=STOPPING, interactive=False)
+            return gr.update(value=label(STOPPING), interactive=False)
 
     def on_clip(self, path: str | None) -> list[Update]:
         """Every field as it was for a clip of ours."""
@@ -517,12 +526,9 @@ class GenerateHandlers:
         offer = models.offer(recipe.model if recipe.model in names else None)
         described = describe_recipe(recipe, offer)
         if recipe.model not in names:
-            gr.Info(
-                f"The clip was made with {escape(recipe.model)}, which is not here: "
-                "only its prompts and its seed are back."
-            )
+            gr.Info(say(OTHER_MODEL, model=escape(recipe.model)))
         elif lost := not_restored(recipe, offer):
-            gr.Info(f"This page has no field for the clip's {', '.join(lost)}.")
+            gr.Info(say(NO_FIELD, fields=", ".join(lost)))
         return [gr.update(**described[name]) for name in RESTORED]
 
     def _show(self, owner: str, job_id: str) -> tuple[Any, ...]:
@@ -531,7 +537,7 @@ class GenerateHandlers:
         try:
             job = self.queue.now(self.queue.store.open_link(job_id))
         except LTX2Error as error:
-            status = render_failure(str(error))
+            status = render_failure(error_in_words(error))
             no_stop = gr.update(visible=False)
             return (
                 *(status, hidden, *_keep(4), no_stop),
@@ -544,7 +550,7 @@ class GenerateHandlers:
         preview = gr.update(value=self._preview(job), visible=True) if now.step else hidden
         video = gr.update(visible=not now.step)  # until then the last clip stays in sight
         stop = gr.update(
-            value=now.stop or STOP, visible=bool(now.stop), interactive=now.stop != STOPPING
+            value=label(now.stop or STOP), visible=bool(now.stop), interactive=now.stop != STOPPING
         )
         return (
             *(now.status, preview, video, *_keep(3), stop),
@@ -578,7 +584,7 @@ class GenerateHandlers:
             clip = self._lent(job)
             recipe = read_recipe(clip)
         except LTX2Error as error:
-            failure = render_failure(str(error))
+            failure = render_failure(error_in_words(error))
             return (failure, gone, gr.update(value=None, visible=True), *no_details, no_stop)
         video = gr.update(value=str(clip), visible=True)
         if recipe is None:

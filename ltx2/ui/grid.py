@@ -24,10 +24,12 @@ from ltx2.serving.preflight import in_words
 from ltx2.serving.store import Group, Grouped, Member
 from ltx2.serving.worker import JobQueue
 from ltx2.ui.errors import errors_on_page
-from ltx2.ui.generate import ANSWERED, QUIET
+from ltx2.ui.events import ANSWERED, QUIET
+from ltx2.ui.form import NO_LORA
+from ltx2.ui.language import Label, label, phrase, retold, say
 from ltx2.ui.library import DOWNLOAD_JS, state_in_a_word
 from ltx2.ui.limits import limited
-from ltx2.ui.result import render_failure
+from ltx2.ui.result import LEFT, render_failure
 from ltx2.ui.visitors import checked, is_known, recognise
 
 logger = logging.getLogger(__name__)
@@ -60,6 +62,20 @@ LINK_JS = """
 """
 """The address shows the grid, so that a reload finds it again."""
 
+
+NOT_HERE = phrase("This grid is not here. It may belong to another browser.")
+
+TITLES = {
+    "prompt": phrase("Prompt"),
+    "seed": phrase("Seed"),
+    "steps": phrase("Steps"),
+    "guidance": phrase("Guidance"),
+    "seconds": phrase("Seconds"),
+    "model": phrase("Model"),
+    "lora": phrase("LoRA"),
+    "lora_strength": phrase("LoRA strength"),
+}
+"""Heads of the table's columns."""
 
 PictureOf = Callable[[Grouped], str | None]
 """Address of a clip's picture, if it has one."""
@@ -170,43 +186,51 @@ def build_grid(tab: gr.Tab, models: Models) -> GridView:
     with gr.Row():
         with gr.Column(scale=3, min_width=320):
             prompts = gr.Textbox(
-                label="Prompts", info="One a line", lines=3, max_lines=12, elem_id="grid-prompts"
+                label=label("Prompts"),
+                info=label("One a line"),
+                lines=3,
+                max_lines=12,
+                elem_id="grid-prompts",
             )
             with gr.Row():
-                seeds = _field("Seeds", "1-4", "Like 1, 4, 7 or 1-4")
-                steps = _field("Steps", "", "Usual if empty")
-                guidance = _field("Guidance", "", "Usual if empty")
-                seconds = _field("Seconds", "", "Usual if empty")
+                seeds = _field(label("Seeds"), "1-4", label("Like 1, 4, 7 or 1-4"))
+                steps = _field(label("Steps"), "", label("Usual if empty"))
+                guidance = _field(label("Guidance"), "", label("Usual if empty"))
+                seconds = _field(label("Seconds"), "", label("Usual if empty"))
             names = [offer.name for offer in models.offers]
             chosen_models = gr.CheckboxGroup(
-                names, value=names[:1], label="Models", visible=len(names) > 1
+                names, value=names[:1], label=label("Models"), visible=len(names) > 1
             )
             loras = list(dict.fromkeys(n for offer in models.offers for n in offer.loras))
             with gr.Row(visible=bool(loras)):
                 chosen_loras = gr.Dropdown(
-                    ["none", *loras], value=[], multiselect=True, label="LoRAs", scale=2
+                    [(label(NO_LORA), "none"), *((name, name) for name in loras)],
+                    value=[],
+                    multiselect=True,
+                    label=label("LoRAs"),
+                    scale=2,
                 )
-                strengths = _field("LoRA strengths", "", "1 if empty")
+                strengths = _field(label("LoRA strengths"), "", label("1 if empty"))
         with gr.Column(scale=2, min_width=280):
             file = gr.File(
-                label="Or a file: JSON lines or CSV",
+                label=label("Or a file: JSON lines or CSV"),
                 file_types=[".jsonl", ".csv"],
                 height=120,
                 elem_id="grid-file",
             )
             with gr.Row():
-                preview = gr.Button("Preview", min_width=100, elem_id="grid-preview")
-                run = gr.Button("Run", variant="primary", min_width=100, elem_id="grid-run")
+                preview = gr.Button(label("Preview"), min_width=100, elem_id="grid-preview")
+                run = gr.Button(label("Run"), variant="primary", min_width=100, elem_id="grid-run")
             plan = gr.HTML("", elem_id="grid-plan")
-    chosen = gr.Dropdown([], value=None, label="Your grids", elem_id="grids", visible=False)
+    chosen = gr.Dropdown([], value=None, label=label("Your grids"), elem_id="grids", visible=False)
     status = gr.HTML("", elem_id="grid-status")
     matrix = gr.HTML("", elem_id="grid-matrix")
     with gr.Row(visible=False) as actions:
-        stop = gr.Button("Stop all", size="sm", min_width=90, elem_id="grid-stop")
+        stop = gr.Button(label("Stop all"), size="sm", min_width=90, elem_id="grid-stop")
         downloads = (
-            gr.Button("Table as CSV", size="sm", min_width=90),
-            gr.Button("Table as JSONL", size="sm", min_width=90),
-            gr.Button("Clips as ZIP", size="sm", min_width=90),
+            gr.Button(label("Table as CSV"), size="sm", min_width=90),
+            gr.Button(label("Table as JSONL"), size="sm", min_width=90),
+            gr.Button(label("Clips as ZIP"), size="sm", min_width=90),
         )
     return GridView(
         tab=tab,
@@ -237,8 +261,8 @@ def build_grid(tab: gr.Tab, models: Models) -> GridView:
     )
 
 
-def _field(label: str, value: str, info: str) -> gr.Textbox:
-    return gr.Textbox(label=label, value=value, info=info, min_width=110, max_lines=1)
+def _field(name: Label, value: str, info: Label) -> gr.Textbox:
+    return gr.Textbox(label=name, value=value, info=info, min_width=110, max_lines=1)
 
 
 def bind_grid(
@@ -375,7 +399,7 @@ class GridHandlers:
         try:
             cells = self.queue.group(checked(owner), group)
         except LTX2Error:
-            gone = render_failure("This grid is not here. It may belong to another browser.")
+            gone = render_failure(say(NOT_HERE))
             return gone, "", hidden, hidden, asleep, ""
         is_over = grid.num_ended(cells) == len(cells)
         now = f"{group} {' '.join(_mark(cell) for cell in cells)}"
@@ -405,7 +429,7 @@ def _mark(cell: Grouped) -> str:
 
 
 def _word(cell: Grouped) -> str:
-    return "made" if isinstance(cell.job.state, Done) else state_in_a_word(cell.job)
+    return phrase("made") if isinstance(cell.job.state, Done) else state_in_a_word(cell.job)
 
 
 @lru_cache(MAX_THUMBNAILS)
@@ -419,24 +443,32 @@ def _thumbnail(path: Path) -> str:
 
 def render_group(group: Group) -> str:
     """One line that tells a grid from others."""
-    ended = "" if group.num_ended == group.num_jobs else f", {group.num_ended} done"
-    return f"{_short(group.prompt, 60)} ({group.num_jobs} clips{ended})"
+    prompt = _short(group.prompt, 60)
+    if group.num_ended == group.num_jobs:
+        return say("{prompt} ({count} clips)", prompt=prompt, count=group.num_jobs)
+    return say(
+        "{prompt} ({count} clips, {ended} done)",
+        prompt=prompt,
+        count=group.num_jobs,
+        ended=group.num_ended,
+    )
 
 
 def render_plan(members: Sequence[Member], seconds: float | None) -> str:
     """The table of what would be made."""
-    count = "1 clip" if len(members) == 1 else f"{len(members)} clips"
-    time = "" if seconds is None else f", about {in_words(seconds)}"
+    text = say("1 clip") if len(members) == 1 else say("{count} clips", count=len(members))
+    if seconds is not None:
+        text = say("{clips}, about {time}", clips=text, time=in_words(seconds))
     columns = [name for name in grid.COLUMNS if any(name in m.labels for m in members)]
-    head = "".join(f'<th scope="col">{_title(name)}</th>' for name in columns)
+    head = "".join(f'<th scope="col">{escape(_title(name))}</th>' for name in columns)
     table = [[m.labels.get(name, "") for name in columns] for m in members[:MAX_PREVIEW_ROWS]]
     rows = "".join(
         f"<tr>{''.join(f'<td>{_text(value)}</td>' for value in row)}</tr>" for row in table
     )
     left = len(members) - MAX_PREVIEW_ROWS
-    more = f"<p>and {left} more</p>" if left > 0 else ""
+    more = f"<p>{escape(say('and {count} more', count=left))}</p>" if left > 0 else ""
     return (
-        f'<div class="status" role="status"><p>{count}{time}.</p></div>'
+        f'<div class="status" role="status"><p>{escape(text)}.</p></div>'
         f'<div class="grid-table" tabindex="0"><table><thead><tr>{head}</tr></thead>'
         f"<tbody>{rows}</tbody></table></div>{more}"
     )
@@ -445,15 +477,16 @@ def render_plan(members: Sequence[Member], seconds: float | None) -> str:
 def render_progress(cells: Sequence[Grouped], seconds: float | None) -> str:
     """How many clips are there, and how long the others take."""
     ended, made = grid.num_ended(cells), sum(isinstance(c.job.state, Done) for c in cells)
-    text = f"{made} of {len(cells)} clips made"
+    text = say("{made} of {total} clips made", made=made, total=len(cells))
     if made < ended:
-        text += f", {ended - made} failed or stopped"
+        text = say("{progress}, {count} failed or stopped", progress=text, count=ended - made)
     if ended < len(cells) and seconds is not None:
-        text += f", about {in_words(seconds)} left"
+        text = say(LEFT, progress=text, time=in_words(seconds))
     bar = ""
     if ended < len(cells):
-        bar = f'<progress max="{len(cells)}" value="{ended}" aria-label="Progress"></progress>'
-    return f'<div class="status" role="status"><p>{text}.</p>{bar}</div>'
+        name = escape(say("Progress"))
+        bar = f'<progress max="{len(cells)}" value="{ended}" aria-label="{name}"></progress>'
+    return f'<div class="status" role="status"><p>{escape(text)}.</p>{bar}</div>'
 
 
 def render_matrix(cells: Sequence[Grouped], picture: PictureOf) -> str:
@@ -465,8 +498,10 @@ def render_matrix(cells: Sequence[Grouped], picture: PictureOf) -> str:
     for cell in cells:
         key = tuple(cell.labels.get(name, "") for name in columns)
         rows.setdefault(key, {})[cell.labels.get("seed", "")] = cell
-    head = "".join(f'<th scope="col">{_title(name)}</th>' for name in columns)
-    head += "".join(f'<th scope="col">Seed {escape(seed)}</th>' for seed in seeds)
+    head = "".join(f'<th scope="col">{escape(_title(name))}</th>' for name in columns)
+    head += "".join(
+        f'<th scope="col">{escape(say("Seed {seed}", seed=seed))}</th>' for seed in seeds
+    )
     body = "".join(
         "<tr>"
         + "".join(f'<th scope="row">{_text(value)}</th>' for value in key)
@@ -481,18 +516,18 @@ def render_matrix(cells: Sequence[Grouped], picture: PictureOf) -> str:
 
 
 def _cell(cell: Grouped, picture: PictureOf) -> str:
-    state, word = cell.job.state, _word(cell)
+    state, word = cell.job.state, say(_word(cell))
     said = ", ".join(f"{_title(n).lower()} {_short(v, 40)}" for n, v in cell.labels.items())
     inside = escape(word)
     if isinstance(state, Running):
         inside = (
-            f'<progress max="{state.total}" value="{state.step}" aria-label="{word}"></progress>'
+            f'<progress max="{state.total}" value="{state.step}" aria-label="{inside}"></progress>'
         )
     address = picture(cell) if isinstance(state, Done) else None
     if address is not None:
         inside = f'<img src="{address}" alt="">'
     if isinstance(state, End):
-        reason = escape(grid.reason_of(cell) or "Open the clip")
+        reason = escape(retold(grid.reason_of(cell)) or say("Open the clip"))
         return (
             f'<a class="cell {type(state).__name__.lower()}" href="?job={escape(cell.job.id)}" '
             f'title="{reason}" aria-label="{escape(f"{word}: {said}")}">{inside}</a>'
@@ -501,11 +536,11 @@ def _cell(cell: Grouped, picture: PictureOf) -> str:
 
 
 def _title(name: str) -> str:
-    return name.replace("_", " ").capitalize().replace("Lora", "LoRA")
+    return say(TITLES[name])
 
 
 def _text(value: str) -> str:
-    return escape(_short(value, MAX_WORDS)) or "usual"
+    return escape(_short(value, MAX_WORDS) or say("usual"))
 
 
 def _short(text: str, most: int) -> str:

@@ -5,11 +5,12 @@ from html import escape
 
 from ltx2.prompting.hints import Hint, hints
 from ltx2.prompting.vocabulary import Vocabulary
+from ltx2.ui.language import phrase, retold, say
 
 MAX_WARNINGS = 4
 """Warnings shown at once; the others come as these are seen to."""
 
-WARNING = "Note:"
+WARNING = phrase("Note:")
 """Said before what the clip would suffer from, so that it is not told by its colour alone."""
 
 
@@ -22,13 +23,14 @@ def render_hints(
         return ""
     facts = _unique(hint for hint in found if hint.severity == "info")
     warnings = _unique(hint for hint in found if hint.severity == "warning")
-    lines = [f"<p>{escape(' '.join(facts))}</p>"] if facts else []
+    lines = [f"<p>{escape(' '.join(map(retold, facts)))}</p>"] if facts else []
     lines += [
-        f'<p class="warning"><b>{WARNING}</b> {escape(text)}</p>'
+        f'<p class="warning"><b>{escape(say(WARNING))}</b> {escape(retold(text))}</p>'
         for text in warnings[:MAX_WARNINGS]
     ]
     if (more := len(warnings) - MAX_WARNINGS) > 0:
-        lines.append(f"<p>{more} more {'note' if more == 1 else 'notes'}.</p>")
+        left = say("1 more note.") if more == 1 else say("{count} more notes.", count=more)
+        lines.append(f"<p>{escape(left)}</p>")
     return f'<div class="hints" role="status">{"".join(lines)}</div>'
 
 

@@ -17,6 +17,7 @@ from ltx2.serving.jobs import Cancelled, Done, Failed, Job, Queued, Running
 from ltx2.serving.worker import JobQueue
 from ltx2.ui.errors import errors_on_page
 from ltx2.ui.events import ANSWERED
+from ltx2.ui.language import label, phrase, say
 from ltx2.ui.result import lend, render_failure, render_status
 from ltx2.ui.visitors import checked, is_known
 
@@ -35,6 +36,10 @@ MAX_CAPTION = 60
 """Characters of the prompt under a card."""
 
 MAX_ZIP_CLIPS = 200
+
+WHICH = ALL, FAVOURITES, DELETED = phrase("All"), phrase("Favourites"), phrase("Deleted")
+
+FAVOURITE, NO_FAVOURITE = phrase("Favourite"), phrase("Not a favourite")
 
 DOWNLOAD_JS = """
 (file) => {
@@ -76,12 +81,16 @@ def build_library(tab: gr.Tab) -> LibraryView:
     """Layout: how to find, what is found, the chosen one."""
     with gr.Row():
         search = gr.Textbox(
-            label="Search prompts", scale=3, min_width=280, elem_id="library-search"
+            label=label("Search prompts"), scale=3, min_width=280, elem_id="library-search"
         )
         which = gr.Radio(
-            ["All", "Favourites", "Deleted"], value="All", label="Show", scale=2, min_width=280
+            [(label(name), name) for name in WHICH],
+            value=ALL,
+            label=label("Show"),
+            scale=2,
+            min_width=280,
         )
-    nothing = gr.Markdown("No clips here yet.", visible=False)
+    nothing = gr.Markdown(label("No clips here yet."), visible=False)
     with gr.Row():
         with gr.Column(scale=3, min_width=320):
             gallery = gr.Gallery(
@@ -92,8 +101,8 @@ def build_library(tab: gr.Tab) -> LibraryView:
                 elem_id="library",
             )
             with gr.Row():
-                more = gr.Button("More", size="sm", visible=False)
-                archive = gr.Button("Download these as ZIP", size="sm")
+                more = gr.Button(label("More"), size="sm", visible=False)
+                archive = gr.Button(label("Download these as ZIP"), size="sm")
         with gr.Column(scale=2, min_width=320, visible=False) as chosen:
             status = gr.HTML("", elem_id="library-status")
             video = gr.Video(
@@ -101,10 +110,10 @@ def build_library(tab: gr.Tab) -> LibraryView:
             )
             prompt = gr.HTML(elem_id="library-prompt")
             with gr.Row():
-                open_button = gr.Button("Open", size="sm", min_width=80)
-                favourite = gr.Button("Favourite", size="sm", min_width=80)
-                delete = gr.Button("Delete", size="sm", min_width=80)
-                restore = gr.Button("Undo delete", size="sm", min_width=80, visible=False)
+                open_button = gr.Button(label("Open"), size="sm", min_width=80)
+                favourite = gr.Button(label(FAVOURITE), size="sm", min_width=80)
+                delete = gr.Button(label("Delete"), size="sm", min_width=80)
+                restore = gr.Button(label("Undo delete"), size="sm", min_width=80, visible=False)
     return LibraryView(
         tab=tab,
         search=search,
@@ -249,8 +258,8 @@ class LibraryHandlers:
         page = self.queue.store.search(
             checked(owner),
             text,
-            favourites=which == "Favourites",
-            deleted=which == "Deleted",
+            favourites=which == FAVOURITES,
+            deleted=which == DELETED,
             limit=limit,
         )
         return page.jobs, page.older is not None
@@ -268,10 +277,10 @@ class LibraryHandlers:
         is_deleted = job.deleted_at is not None
         return (
             gr.update(visible=True),
-            render_failure("The clip's file is gone.") if is_gone else render_status(job),
+            render_failure(say("The clip's file is gone.")) if is_gone else render_status(job),
             gr.update(value=None if lent is None else str(lent), visible=lent is not None),
             f"<p>{escape(job.request.prompt)}</p>",
-            gr.update(value="Not a favourite" if job.is_favourite else "Favourite"),
+            gr.update(value=label(NO_FAVOURITE if job.is_favourite else FAVOURITE)),
             gr.update(visible=not is_deleted),
             gr.update(visible=is_deleted),
             job.id,
@@ -304,15 +313,15 @@ def state_in_a_word(job: Job) -> str:
     """Where a job stands, for a card."""
     match job.state:
         case Queued():
-            return "waiting"
+            return phrase("waiting")
         case Running():
-            return "being made"
+            return phrase("being made")
         case Done():
-            return "file is gone"
+            return phrase("file is gone")
         case Failed():
-            return "failed"
+            return phrase("failed")
         case Cancelled():
-            return "stopped"
+            return phrase("stopped")
 
 
 def render_caption(job: Job) -> str:

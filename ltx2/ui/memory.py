@@ -95,7 +95,10 @@ def _recalled(memory: Any, models: Models) -> list[Update]:
     updates = []
     for name in RESTORED:
         limits, value = described.get(name, {}), memory[name]
-        if "choices" in limits and value not in (None, *limits["choices"]):
+        if "choices" in limits and value not in (
+            None,
+            *(choice for _, choice in limits["choices"]),
+        ):
             value = limits["value"]
         if "minimum" in limits:
             value = min(max(limits["minimum"], value), limits["maximum"])

@@ -32,11 +32,18 @@ from ltx2.serving.worker import JobQueue
 from ltx2.settings import Settings
 from ltx2.ui.errors import errors_on_page
 from ltx2.ui.events import ANSWERED, QUIET
+from ltx2.ui.language import label, phrase, retold, say
+
+DOWNLOAD, GO_ON = phrase("Download"), phrase("Go on")
+
+UNKNOWN = phrase("unknown")
+
+NO_CLIP = phrase("no clip made yet")
 
 LOOK_S = 1.5
 """Seconds between looks at downloads, while the view is open and one is under way."""
 
-NOT_OWNER = (
+NOT_OWNER = phrase(
     "Downloads are started by whoever runs this server: from the machine it runs on, or behind a "
     "login (LTX2_LOGIN)."
 )
@@ -53,25 +60,26 @@ class ModelsView:
     start: gr.Button
     stop: gr.Button
     progress: gr.HTML
+    versions: gr.HTML
     timer: gr.Timer
 
 
 def build_models(tab: gr.Tab, downloads: Downloads) -> ModelsView:
     """Layout: what is here, what can be fetched, what the versions can do."""
     here = gr.HTML(elem_id="models-here")
-    gr.Markdown("### Download")
+    gr.Markdown(f"### {label(DOWNLOAD)}")
     names = list(downloads.sources)
-    source = gr.Radio(names, value=names[0] if names else None, label="Published weights")
+    source = gr.Radio(names, value=names[0] if names else None, label=label("Published weights"))
     terms = gr.HTML(elem_id="models-terms")
     with gr.Row():
-        start = gr.Button("Download", size="sm", min_width=120, elem_id="models-start")
+        start = gr.Button(label(DOWNLOAD), size="sm", min_width=120, elem_id="models-start")
         stop = gr.Button(
-            "Stop download", size="sm", min_width=120, visible=False, elem_id="models-stop"
+            label("Stop download"), size="sm", min_width=120, visible=False, elem_id="models-stop"
         )
     progress = gr.HTML(elem_id="models-progress")
-    gr.HTML(render_versions(), elem_id="models-versions")
+    versions = gr.HTML(elem_id="models-versions")
     return ModelsView(
-        tab, here, source, terms, start, stop, progress, gr.Timer(LOOK_S, active=False)
+        tab, here, source, terms, start, stop, progress, versions, gr.Timer(LOOK_S, active=False)
     )
 
 
@@ -81,7 +89,7 @@ def bind_models(
     """Events of the view."""
     handlers = ModelsHandlers(queue, downloads, door, settings)
     changing = [view.terms, view.progress, view.start, view.stop, view.timer]
-    view.tab.select(handlers.on_open, view.source, [view.here, *changing], **QUIET)
+    view.tab.select(handlers.on_open, view.source, [view.here, view.versions, *changing], **QUIET)
     view.source.change(handlers.on_look, view.source, changing, **QUIET)
     view.timer.tick(handlers.on_look, view.source, changing, **QUIET)
     view.start.click(handlers.on_start, view.source, changing, **ANSWERED)
@@ -100,7 +108,7 @@ class ModelsHandlers:
     def on_open(self, name: str, request: gr.Request) -> tuple[Any, ...]:
         """Everything, as it is now."""
         found = find_weights(roots_of(self.settings))
-        return (self._here(found), *self.on_look(name, request))
+        return (self._here(found), render_versions(), *self.on_look(name, request))
 
     def on_look(self, name: str, request: gr.Request) -> tuple[Any, ...]:
         """How far downloads are."""
@@ -108,12 +116,13 @@ class ModelsHandlers:
         state = self.downloads.state(name)
         is_busy = isinstance(state, Waiting | Coming)
         return (
-            render_terms(self.downloads, name) + ("" if is_owner else f"<p>{NOT_OWNER}</p>"),
+            render_terms(self.downloads, name)
+            + ("" if is_owner else f"<p>{escape(say(NOT_OWNER))}</p>"),
             render_states(self.downloads),
             gr.update(
                 visible=not is_busy,
                 interactive=is_owner,
-                value="Go on" if isinstance(state, Halted) else "Download",
+                value=label(GO_ON if isinstance(state, Halted) else DOWNLOAD),
             ),
             gr.update(visible=is_busy, interactive=is_owner),
             gr.Timer(active=self.downloads.is_busy),
@@ -143,28 +152,35 @@ class ModelsHandlers:
         offered = {offer.name for offer in self.queue.models[0].offers}
         rows += [
             (
-                f"<strong>{escape(item.name)}</strong><br>{item.kind}",
+                f"<strong>{escape(item.name)}</strong><br>{escape(retold(item.kind))}",
                 _size(item.size_bytes),
-                escape(item.licence or "unknown"),
+                escape(item.licence or say(UNKNOWN)),
                 "",
-                f"in {escape(item.path.parent.name)}/",
-                "Start the server again to offer it." if item.kind == "model" else "",
+                escape(say("in {folder}/", folder=item.path.parent.name)),
+                escape(say("Start the server again to offer it.")) if item.kind == "model" else "",
             )
             for item in found
             if item.name not in offered
         ]
-        heads = ("Model", "On disk", "Licence", "Memory", "Speed here", "What it can")
-        return _table("On this server", heads, rows)
+        heads = (
+            say("Model"),
+            say("On disk"),
+            say("Licence"),
+            say("Memory"),
+            say("Speed here"),
+            say("What it can"),
+        )
+        return _table(say("On this server"), heads, rows)
 
     def _offer_row(self, offer: Offer) -> tuple[str, ...]:
         anatomy = offer.anatomy
         return (
-            f"<strong>{escape(offer.name)}</strong><br>offered",
-            _size(offer.size_bytes) if offer.size_bytes else "unknown",
-            escape(offer.licence or "unknown"),
+            f"<strong>{escape(offer.name)}</strong><br>{escape(say('offered'))}",
+            _size(offer.size_bytes) if offer.size_bytes else escape(say(UNKNOWN)),
+            escape(offer.licence or say(UNKNOWN)),
             self._memory(offer),
             self._speed(offer),
-            escape("; ".join(abilities(offer))) + ("" if anatomy else " (sizes unknown)"),
+            escape("; ".join(abilities(offer)) + ("" if anatomy else say(" (sizes unknown)"))),
         )
 
     def _memory(self, offer: Offer) -> str:
@@ -172,29 +188,36 @@ class ModelsHandlers:
         try:
             verdict = self.queue.preflight(_usual(), Choice(offer.name)).verdict
         except LTX2Error:
-            return "unknown"
+            return say(UNKNOWN)
         match verdict:
             case Fits(needed, _):
                 loaded = self.queue.models[0].loaded
                 is_loaded = loaded is not None and loaded.model == offer.name
-                return f"loaded, {_size(needed)} more" if is_loaded else f"{_size(needed)}, fits"
+                if is_loaded:
+                    return say("loaded, {size} more", size=_size(needed))
+                return say("{size}, fits", size=_size(needed))
             case TooLarge(needed, free):
-                return f"{_size(needed)}, but {_size(free)} are free"
+                return say("{size}, but {free} are free", size=_size(needed), free=_size(free))
             case _:
-                return "unknown"
+                return say(UNKNOWN)
 
     def _speed(self, offer: Offer) -> str:
         """Seconds of the last clips on this machine."""
         models = self.queue.models[0]
         runs = self.queue.store.runs(offer.name, models.device)
         if not runs:
-            return "no clip made yet"
+            return say(NO_CLIP)
         forecast = self.queue.preflight(_usual(), Choice(offer.name)).forecast
         if forecast is None:
-            return "no clip made yet"
+            return say(NO_CLIP)
         usual_s = offer.profile.duration_s
         making_s = forecast.seconds - forecast.load_s
-        return f"{in_words(making_s)} for {usual_s:.0f} s of clip ({len(runs)} made)"
+        return say(
+            "{time} for {seconds} s of clip ({count} made)",
+            time=in_words(making_s),
+            seconds=f"{usual_s:.0f}",
+            count=len(runs),
+        )
 
 
 def abilities(offer: Offer) -> tuple[str, ...]:
@@ -203,9 +226,13 @@ def abilities(offer: Offer) -> tuple[str, ...]:
     scales = (profile.video_guidance, profile.audio_guidance)
     is_guided = any(scale.uses_negative for scale in scales)
     return (
-        f"{profile.num_steps} steps",
-        "guidance and negative prompt" if is_guided else "no guidance, no negative prompt",
-        f"LoRAs: {', '.join(offer.loras)}" if offer.loras else "LoRAs in the folder loras",
+        say("{count} steps", count=profile.num_steps),
+        say("guidance and negative prompt")
+        if is_guided
+        else say("no guidance, no negative prompt"),
+        say("LoRAs: {names}", names=", ".join(offer.loras))
+        if offer.loras
+        else say("LoRAs in the folder loras"),
     )
 
 
@@ -214,10 +241,13 @@ def render_terms(downloads: Downloads, name: str) -> str:
     source = downloads.sources.get(name)
     if source is None:
         return ""
-    return (
-        f"<p>{escape(source.repo)} on Hugging Face, about {_size(source.approx_bytes)}. Licence: "
-        f"{escape(source.licence)}; accept it there first.</p>"
+    terms = say(
+        "{repository} on Hugging Face, about {size}. Licence: {licence}; accept it there first.",
+        repository=source.repo,
+        size=_size(source.approx_bytes),
+        licence=source.licence,
     )
+    return f"<p>{escape(terms)}</p>"
 
 
 def render_states(downloads: Downloads) -> str:
@@ -235,12 +265,14 @@ def render_versions() -> str:
     rows = [
         (
             f"<strong>{escape(version.name)}</strong>",
-            escape("; ".join(version.can) or "nothing yet"),
-            escape("; ".join(version.cannot)),
+            escape("; ".join(map(retold, version.can)) or say("nothing yet")),
+            escape("; ".join(map(retold, version.cannot))),
         )
         for version in VERSIONS
     ]
-    return _table("Versions of LTX-2", ("Version", "Works here", "Does not"), rows)
+    return _table(
+        say("Versions of LTX-2"), (say("Version"), say("Works here"), say("Does not")), rows
+    )
 
 
 def _state(state: State) -> str:
@@ -249,27 +281,27 @@ def _state(state: State) -> str:
         case Coming(transfer):
             return _coming(transfer)
         case Arrived():
-            return "here, its checksum is right. Start the server again to offer it."
+            return escape(say("here, its checksum is right. Start the server again to offer it."))
         case Halted("", _):
-            return "stopped; what came is kept."
+            return escape(say("stopped; what came is kept."))
         case Halted(message, next_step):
-            return escape(f"{message} {next_step}")
+            return escape(f"{retold(message)} {retold(next_step)}")
         case _:
-            return "asking the Hub, or waiting for another download."
+            return escape(say("asking the Hub, or waiting for another download."))
 
 
 def _coming(transfer: Transfer) -> str:
-    done = f"{_size(transfer.done)} of {_size(transfer.total)}"
+    done = say("{done} of {total}", done=_size(transfer.done), total=_size(transfer.total))
     percent = 100.0 * transfer.done / max(1, transfer.total)
     bar = (
-        f'<progress max="100" value="{percent:.1f}" aria-label="Downloaded">'
+        f'<progress max="100" value="{percent:.1f}" aria-label="{escape(say("Downloaded"))}">'
         f"{percent:.0f} %</progress>"
     )
     if transfer.is_checking:
-        return f"{bar} {done}, checking what is here."
+        return f"{bar} {escape(say('{done}, checking what is here.', done=done))}"
     rate = f", {_size(int(transfer.rate))}/s" if transfer.rate else ""
     left = transfer.seconds_left
-    time = f", {in_words(left)} left" if left is not None else ""
+    time = f", {escape(say('{time} left', time=in_words(left)))}" if left is not None else ""
     return f"{bar} {done}{rate}{time}."
 
 
@@ -281,17 +313,18 @@ def _usual() -> Request:
 def _table(caption: str, heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     """A table; cells are HTML. On narrow screens each cell names its column."""
     heads = tuple(heads)
-    head = "".join(f'<th scope="col">{text}</th>' for text in heads)
+    head = "".join(f'<th scope="col">{escape(text)}</th>' for text in heads)
     body = "".join(
         "<tr>"
         + "".join(
-            f'<td data-head="{text}">{cell}</td>' for text, cell in zip(heads, row, strict=True)
+            f'<td data-head="{escape(text)}">{cell}</td>'
+            for text, cell in zip(heads, row, strict=True)
         )
         + "</tr>"
         for row in rows
     )
     return (
-        f'<table class="facts"><caption>{caption}</caption><thead><tr>{head}</tr></thead>'
+        f'<table class="facts"><caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead>'
         f"<tbody>{body}</tbody></table>"
     )
 

@@ -16,6 +16,7 @@ from ltx2.serving.worker import JobQueue
 from ltx2.settings import Settings
 from ltx2.ui.generate import GENERATE, bind_generate, bind_open, build_generate
 from ltx2.ui.grid import GRID, bind_grid, build_grid
+from ltx2.ui.language import Label, label, translations
 from ltx2.ui.library import bind_library, build_library
 from ltx2.ui.models import bind_models, build_models
 from ltx2.ui.tabs import ExtraTab, Surroundings
@@ -61,19 +62,17 @@ def build_page(
         fill_width=True,
         delete_cache=(CACHE_SWEEP_S, CACHE_AGE_S),
     ) as page:
-        gr.Markdown(
-            f"# {TITLE}\nWrite what is seen and heard. One model makes picture and sound together.",
-            elem_id="masthead",
-        )
+        about = label("Write what is seen and heard. One model makes picture and sound together.")
+        gr.Markdown(f"# {TITLE}\n{about}", elem_id="masthead")
         visitor = build_visitor(page)
         with gr.Tabs() as tabs:
-            with gr.Tab("Generate", id=GENERATE):
+            with gr.Tab(label("Generate"), id=GENERATE):
                 generate = build_generate(queue)
-            with gr.Tab("Library", id="library", render_children=True) as tab:
+            with gr.Tab(label("Library"), id="library", render_children=True) as tab:
                 library = build_library(tab)
-            with gr.Tab("Grid", id=GRID, render_children=True) as grid_tab:
+            with gr.Tab(label("Grid"), id=GRID, render_children=True) as grid_tab:
                 grid = build_grid(grid_tab, queue.models[0])
-            with gr.Tab("Models", id="models", render_children=True) as models_tab:
+            with gr.Tab(label("Models"), id="models", render_children=True) as models_tab:
                 models = build_models(models_tab, downloads)
         bind_generate(generate, queue, visitor, page, door)
         bind_library(library, queue, visitor)
@@ -83,15 +82,16 @@ def build_page(
         for extra in extra_tabs:
             with tabs, gr.Tab(extra.title, id=extra.id, render_children=True) as tab:
                 extra.build(Surroundings(page, tabs, tab, visitor, queue, door, settings))
-        gr.Markdown(render_colophon(queue.models[0].offers), elem_id="colophon")
+        gr.Markdown(describe_origin(queue.models[0].offers), elem_id="colophon")
     return page
 
 
-def render_colophon(offers: Sequence[Offer]) -> str:
+def describe_origin(offers: Sequence[Offer]) -> Label:
     """Which models make the clips, under which licences, and what the clips are."""
     named = ", ".join(o.name if o.licence is None else f"{o.name} ({o.licence})" for o in offers)
-    title = "Model" if len(offers) == 1 else "Models"
-    return f"{title}: {named}. Clips are AI-generated, and each file says so."
+    if len(offers) == 1:
+        return label("Model: {names}. Clips are AI-generated, and each file says so.", names=named)
+    return label("Models: {names}. Clips are AI-generated, and each file says so.", names=named)
 
 
 def build_theme() -> gr.themes.Base:
@@ -164,6 +164,7 @@ def serve(
         ssr_mode=False,
         enable_monitoring=False,
         theme=build_theme(),
+        i18n=translations(),
         css_paths=[STATIC / "page.css", *styles],
         **launch,
     )

@@ -16,18 +16,23 @@ from ltx2.request import Recipe
 from ltx2.serving.jobs import Cancelled, Done, Failed, Job, Queued, Running
 from ltx2.serving.preflight import Preflight, TooLarge, in_words
 from ltx2.serving.previews import Sketch
+from ltx2.ui.language import label, phrase, retold, say
 
 STAGES = {
-    "start": ("Starting", 0.0, 0.0),
-    "load": ("Loading the model", 0.0, 0.05),
-    "encode prompt": ("Reading the prompt", 0.05, 0.1),
-    "denoise": ("Making picture and sound", 0.1, 0.85),
-    "decode video": ("Rendering the frames", 0.85, 0.93),
-    "decode audio": ("Rendering the sound", 0.93, 0.98),
-    "save": ("Writing the file", 0.98, 1.0),
-    "stop": ("Stopping after this step", 0.0, 0.0),
+    "start": (phrase("Starting"), 0.0, 0.0),
+    "load": (phrase("Loading the model"), 0.0, 0.05),
+    "encode prompt": (phrase("Reading the prompt"), 0.05, 0.1),
+    "denoise": (phrase("Making picture and sound"), 0.1, 0.85),
+    "decode video": (phrase("Rendering the frames"), 0.85, 0.93),
+    "decode audio": (phrase("Rendering the sound"), 0.93, 0.98),
+    "save": (phrase("Writing the file"), 0.98, 1.0),
+    "stop": (phrase("Stopping after this step"), 0.0, 0.0),
 }
 """What each stage is called on the page, and which part of the progress bar it fills."""
+
+STEP = phrase("{stage}: step {step} of {total}")
+
+LEFT = phrase("{progress}, about {time} left")
 
 COPY_LINK_JS = """
 () => {
@@ -58,11 +63,11 @@ def build_result() -> Result:
     """Layout: what happens now, the clip, how it was made."""
     status = gr.HTML(render_idle(), elem_id="status")
     use_failed = gr.Button(
-        "Use these settings", size="sm", visible=False, min_width=120, elem_id="use-failed"
+        label("Use these settings"), size="sm", visible=False, min_width=120, elem_id="use-failed"
     )
     preview = gr.HTML("", visible=False, elem_id="preview")
     video = gr.Video(
-        label="Clip",
+        label=label("Clip"),
         show_label=False,
         interactive=False,
         autoplay=True,
@@ -72,10 +77,10 @@ def build_result() -> Result:
     with gr.Column(visible=False) as details:
         summary = gr.Markdown(elem_id="summary")
         with gr.Row(elem_id="actions"):
-            again = gr.Button("Again, with a new seed", size="sm", min_width=120)
-            use_settings = gr.Button("Use these settings", size="sm", min_width=120)
-            link = gr.Button("Copy link", size="sm", min_width=120)
-        with gr.Accordion("Recipe, also inside the file", open=False, elem_id="recipe"):
+            again = gr.Button(label("Again, with a new seed"), size="sm", min_width=120)
+            use_settings = gr.Button(label("Use these settings"), size="sm", min_width=120)
+            link = gr.Button(label("Copy link"), size="sm", min_width=120)
+        with gr.Accordion(label("Recipe, also inside the file"), open=False, elem_id="recipe"):
             recipe = gr.Code(
                 language="json",
                 interactive=False,
@@ -102,7 +107,8 @@ def build_result() -> Result:
 
 def render_idle() -> str:
     """What stands there before anything was asked."""
-    return _status("Your clip appears here.")
+    text = label("Your clip appears here.")  # put in by each browser, so nothing is escaped
+    return f'<div class="status" role="status"><p>{text}</p></div>'
 
 
 def render_status(job: Job) -> str:
@@ -112,18 +118,19 @@ def render_status(job: Job) -> str:
             return _status(_waiting(position), share=0.0)
         case Running(stage, step, total, _, seconds_left):
             title, start, end = STAGES.get(stage, (stage.capitalize(), 0.0, 1.0))
+            title = say(title)
             if stage == "stop":  # its step is that of the work before
                 return _status(f"{title}.")
-            text = title if total == 1 else f"{title}: step {step} of {total}"
+            text = title if total == 1 else say(STEP, stage=title, step=step, total=total)
             if seconds_left is not None:
-                text += f", about {in_words(seconds_left)} left"
+                text = say(LEFT, progress=text, time=in_words(seconds_left))
             return _status(f"{text}.", share=start + (end - start) * step / total)
         case Done(seconds=seconds):
-            return _status(f"Made in {_seconds(seconds)}.")
+            return _status(say("Made in {time}.", time=_seconds(seconds)))
         case Failed(message, next_step):
-            return _status(f"{message} {next_step}", kind="failed")
+            return _status(f"{retold(message)} {retold(next_step)}", kind="failed")
         case Cancelled():
-            return _status("Stopped.")
+            return _status(say("Stopped."))
 
 
 def render_failure(message: str) -> str:
@@ -136,13 +143,13 @@ def render_preflight(found: Preflight) -> str:
     if not found.sentence:
         return ""
     is_refused = isinstance(found.verdict, TooLarge)
-    return _status(found.sentence, kind="failed" if is_refused else "")
+    return _status(retold(found.sentence), kind="failed" if is_refused else "")
 
 
 def render_sketch(sketch: Sketch) -> str:
     """What the clip looks and sounds like so far."""
     picture = base64.b64encode(sketch.pictures).decode()
-    alt = f"Preview after step {sketch.step} of {sketch.total}"
+    alt = escape(say("Preview after step {step} of {total}", step=sketch.step, total=sketch.total))
     width, height = Image.open(io.BytesIO(sketch.pictures)).size
     shape = width / sketch.num_pictures / height
     film = (
@@ -161,8 +168,12 @@ def render_summary(recipe: Recipe) -> str:
     facts = [f"{request.width} × {request.height} px"]
     if request.num_frames and request.frame_rate:
         facts.append(f"{request.num_frames / request.frame_rate:.2f} s")
-        facts.append(f"{request.frame_rate:g} frames/s")
-    facts += [f"{request.num_steps} steps", f"seed {request.seed}", recipe.model]
+        facts.append(say("{count} frames/s", count=f"{request.frame_rate:g}"))
+    facts += [
+        say("{count} steps", count=request.num_steps),
+        say("seed {seed}", seed=request.seed),
+        recipe.model,
+    ]
     facts += [f"{Path(lora.file).stem} {lora.strength:g}" for lora in recipe.loras]
     return " · ".join(facts)
 
@@ -201,15 +212,18 @@ def lend(clip: Path, job: Job, folder: Path) -> Path:
 def _status(text: str, *, share: float | None = None, kind: str = "") -> str:
     bar = ""
     if share is not None:
-        bar = f'<progress max="1" value="{share:.3f}" aria-label="Progress"></progress>'
+        name = escape(say("Progress"))
+        bar = f'<progress max="1" value="{share:.3f}" aria-label="{name}"></progress>'
     role = "alert" if kind == "failed" else "status"
     return f'<div class="status {kind}" role="{role}"><p>{escape(text)}</p>{bar}</div>'
 
 
 def _waiting(position: int) -> str:
     if position == 0:
-        return "Waiting: yours is next."
-    return f"Waiting: {position} {'clip' if position == 1 else 'clips'} before yours."
+        return say("Waiting: yours is next.")
+    if position == 1:
+        return say("Waiting: 1 clip before yours.")
+    return say("Waiting: {count} clips before yours.", count=position)
 
 
 def _seconds(seconds: float) -> str:

@@ -15,11 +15,11 @@ from ltx2.ui.form import (
     RANDOM_SEEDS,
     Asked,
     build_form,
+    describe_hint,
     describe_quality,
     describe_recipe,
     not_restored,
     possible_shapes,
-    render_hint,
     shape_of,
 )
 from tests.fakes.model import PROFILE
@@ -210,6 +210,6 @@ def test_the_quality_says_how_many_steps_it_takes():
 
 
 def test_the_hint_lists_spoken_words_of_the_examples_once():
-    assert render_hint(PROFILE) == "Spoken words go in quotes. It has practised hello, yes."
+    assert describe_hint(PROFILE) == "Spoken words go in quotes. It has practised hello, yes."
     silent = PROFILE.model_copy(update={"example_prompts": ("a ball",)})
-    assert render_hint(silent) == "Spoken words go in quotes."
+    assert describe_hint(silent) == "Spoken words go in quotes."

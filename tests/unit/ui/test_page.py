@@ -6,7 +6,7 @@ import gradio as gr
 import pytest
 
 from ltx2.ui.api import GENERATE_VIDEO, GENERATE_VIDEO_PARAMETERS
-from ltx2.ui.page import build_page, render_colophon
+from ltx2.ui.page import build_page, describe_origin
 from ltx2.ui.tabs import ExtraTab
 from tests.conftest import ROOT
 from tests.fakes.model import PROFILE
@@ -55,11 +55,11 @@ def test_asking_how_far_a_job_is_does_not_wait_behind_clips(page):
 def test_the_licence_of_the_weights_is_shown():
     licensed = an_offer(name="ltx-2-19b-dev", licence="LTX-2 Community License")
     mine = an_offer(name="mine")
-    shown = render_colophon([licensed])
+    shown = describe_origin([licensed]).key
     assert shown.startswith("Model: ltx-2-19b-dev (LTX-2 Community License). ")
     assert "AI-generated" in shown
-    assert render_colophon([mine]).startswith("Model: mine. ")
-    both = render_colophon([licensed, mine])
+    assert describe_origin([mine]).key.startswith("Model: mine. ")
+    both = describe_origin([licensed, mine]).key
     assert both.startswith("Models: ltx-2-19b-dev (LTX-2 Community License), mine. ")
 
 

@@ -1,0 +1,104 @@
+import json
+from types import SimpleNamespace
+
+import pytest
+from gradio.context import LocalContext
+
+from ltx2.ui import language
+from ltx2.ui.language import label, preferred, retold, say, translations
+
+
+@pytest.fixture
+def asked_in():
+    """Sets the language that the request which is answered at the moment prefers."""
+    tokens = []
+
+    def set_language(accepted):
+        request = SimpleNamespace(headers={"accept-language": accepted})
+        tokens.append(LocalContext.request.set(request))
+
+    yield set_language
+    for token in reversed(tokens):
+        LocalContext.request.reset(token)
+
+
+@pytest.fixture
+def table(tmp_path, monkeypatch):
+    """Makes tables known for the length of a test."""
+    for name in ("_phrases", "_retold"):
+        monkeypatch.setattr(language, name, getattr(language, name).copy())
+
+    def add(name="more.json", **phrases):
+        (tmp_path / name).write_text(json.dumps(phrases), "utf-8")
+        language.add_phrases(tmp_path)
+
+    yield add
+    monkeypatch.undo()
+    language._patterns.cache_clear()
+    language.said.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("accepted", "chosen"),
+    [
+        ("de", "de"),
+        ("pt-BR,pt;q=0.9,en;q=0.8", "pt"),
+        ("zh-Hant-TW", "zh"),
+        ("pl,de;q=0.9", "en"),  # the labels are English then, so the rest is
+        ("", "en"),
+        ("*;q=0.5", "en"),
+    ],
+)
+def test_the_first_language_of_a_browser_counts(accepted, chosen):
+    assert preferred(accepted) == chosen
+
+
+def test_a_text_is_said_in_the_language_of_the_request(asked_in, table):
+    table(**{"{count} hats": {"de": "{count} Hüte"}})
+    assert say("{count} hats", count=3) == "3 hats"  # nobody asks
+    asked_in("de-AT")
+    assert say("{count} hats", count=3) == "3 Hüte"
+    asked_in("fr")
+    assert say("{count} hats", count=3) == "3 hats"  # not translated
+
+
+def test_values_are_not_read_as_placeholders(asked_in):
+    asked_in("de")
+    assert say("{prompt} is new", prompt="{count} {}") == "{count} {} is new"
+
+
+def test_a_label_is_handed_to_the_browser_in_every_language(table):
+    table(**{"{count} hats": {"de": "{count} Hüte"}})
+    built = label("{count} hats", count=7)
+    assert built == "7 hats"
+    handed = translations().translations_dict
+    assert set(handed) == {"en", *language.LANGUAGES}
+    assert (handed["de"]["7 hats"], handed["fr"]["7 hats"]) == ("7 Hüte", "7 hats")
+
+
+def test_a_sentence_from_below_is_found_by_its_pattern_with_values(asked_in, table):
+    table(
+        "retold.json",
+        **{
+            "It needs {size}. {advice}": {"de": "Es braucht {size}. {advice}"},
+            "Shorten it to {time} s.": {"de": "Kürzen Sie auf {time} s."},
+            "Try {word}.": {"de": "Probieren Sie {word}."},
+        },
+    )
+    english = "It needs 3.1 GB. Shorten it to 2.4 s."
+    assert retold(english) == english
+    asked_in("de")
+    assert retold(english) == "Es braucht 3.1 GB. Kürzen Sie auf 2.4 s."
+    assert retold("Try hats. Try (a+b)*.") == "Probieren Sie hats. Probieren Sie (a+b)*."
+
+
+def test_a_sentence_that_no_table_has_stays_whole(asked_in, table):
+    table("retold.json", **{"Try {word}.": {"de": "Probieren Sie {word}."}})
+    asked_in("de")
+    assert retold("The sky fell. Try hats.") == "The sky fell. Try hats."
+
+
+def test_what_the_page_says_itself_is_no_pattern_for_others(asked_in, table):
+    table("page.json", **{"{anything} left": {"de": "noch {anything}"}})
+    asked_in("de")
+    assert retold("two left") == "two left"
