@@ -12,6 +12,7 @@ import typer
 from evaluation.metrics.commands import calibrate
 from evaluation.preference.commands import plan, rank
 from evaluation.preference.study_commands import study
+from evaluation.reports.commands import report
 from evaluation.suites.commands import run, score, suites
 from ltx2.errors import LTX2Error
 
@@ -49,6 +50,8 @@ def _add_group(group: typer.Typer, name: str) -> None:
             command.callback = _checked(command.callback)
     app.add_typer(group, name=name)
 
+
+study.command()(report)
 
 _add_group(suites, "suites")
 _add_group(study, "study")

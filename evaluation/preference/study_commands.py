@@ -26,7 +26,8 @@ def database_url() -> str:
 
 
 @contextmanager
-def _opened() -> Iterator["Store"]:
+def opened_store() -> Iterator["Store"]:
+    """The database of this environment, closed afterwards."""
     from evaluation.preference.store import Store
 
     store = Store(database_url())
@@ -41,7 +42,7 @@ def new(path: Annotated[Path, typer.Argument(help="YAML of the study.")]) -> Non
     """Keeps a study as a draft and prints its id."""
     from evaluation.preference.study import read_study
 
-    with _opened() as store:
+    with opened_store() as store:
         typer.echo(store.create(read_study(path)).id)
 
 
@@ -56,7 +57,7 @@ def open_(study_id: StudyId) -> None:
     def on_pair(done: int, of: int) -> None:
         typer.echo(f"pair {done + 1} of {of} ({time.monotonic() - started:.0f} s)", err=True)
 
-    with _opened() as store:
+    with opened_store() as store:
         entry = open_study(store, study_id, folder, on_pair=on_pair)
     typer.echo(f"open; plan {entry.content['plan_sha256']}, log {entry.hash}")
 
@@ -66,7 +67,7 @@ def status(
     study_id: Annotated[str, typer.Argument(help="One study; all without it.")] = "",
 ) -> None:
     """Studies with their raters and votes; the log's chain of hashes is checked."""
-    with _opened() as store:
+    with opened_store() as store:
         for row in [store.study(study_id)] if study_id else store.studies():
             counts = store.counts(row.id)
             entries = store.verify(row.id)
@@ -88,7 +89,7 @@ def export(
     """Writes the votes in the columns that `rank` reads."""
     from evaluation.preference.export import rows, write_rows
 
-    with _opened() as store:
+    with opened_store() as store:
         store.verify(study_id)
         table = rows(store, study_id, every_kind=every_kind)
     typer.echo(f"{len(table)} rows in {write_rows(table, path)}")
@@ -97,5 +98,5 @@ def export(
 @study.command()
 def close(study_id: StudyId) -> None:
     """Takes no more votes, for good."""
-    with _opened() as store:
+    with opened_store() as store:
         typer.echo(f"closed; log {store.set_status(study_id, 'closed').hash}")

@@ -100,6 +100,7 @@ def curves(
             )
         if log_y:
             axes.set_yscale("log")
+            axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
         if len(lines) > 1:
             axes.legend(frameon=False, fontsize=9, labelcolor=INK, loc="best")
 
