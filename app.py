@@ -1,23 +1,30 @@
-"""The page: `python app.py`, or `make demo`, or `python -m ltx2 serve` with flags."""
+"""Everything on one page: `python app.py`, `make demo` or `python -m ltx2 serve`, with flags."""
 
 import os
+
+import typer
 
 from evaluation.ui.rating import rating_routers
 from ltx2.errors import LTX2Error
 from ltx2.serving.zero_gpu import is_zero_gpu
 from ltx2.settings import Settings
+from ltx2.ui.serve_command import command_with
 from ltx2.ui.server import run_server
 
 
+def run(settings: Settings) -> None:
+    """Serve the page, with judging, until the process is stopped."""
+    run_server(
+        settings,
+        lends_gpu=is_zero_gpu(os.environ),
+        routers=rating_routers(settings, os.environ),
+    )
+
+
 def main() -> None:
-    """Serve the page until the process is stopped."""
+    """Serve as the command line and the environment say."""
     try:
-        settings = Settings.from_environment(os.environ)
-        run_server(
-            settings,
-            lends_gpu=is_zero_gpu(os.environ),
-            routers=rating_routers(settings, os.environ),
-        )
+        typer.run(command_with(run))
     except LTX2Error as error:
         raise SystemExit(str(error)) from error
 

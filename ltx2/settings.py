@@ -140,6 +140,22 @@ class Settings:
     ] = 60
     visitor_queue: Annotated[int, Setting(_whole, "Clips of one visitor that may wait.")] = 16
     queue_size: Annotated[int, Setting(_whole, "Clips that may wait in all.")] = 200
+    database_url: Annotated[
+        str | None,
+        Setting(
+            _text,
+            "Database of the ratings, as SQLAlchemy writes it. Usually a file beside the clips.",
+            is_secret=True,
+        ),
+    ] = None
+    owner_password: Annotated[
+        str | None,
+        Setting(_text, "Password of whoever owns the studies, at /rating/studies.", is_secret=True),
+    ] = None
+    votes_repo: Annotated[
+        str | None,
+        Setting(_text, "Dataset on Hugging Face that a Space commits its votes to, with HF_TOKEN."),
+    ] = None
     c2pa_certificate: Annotated[
         Path | None,
         Setting(Path, "PEM file with the certificates that sign each clip's C2PA manifest."),

@@ -92,6 +92,8 @@ STATUS: dict[type[LTX2Error], int] = {
 
 Authorization = Annotated[str, Header(alias="authorization")]
 
+AddressOf = Callable[[Request], str]
+
 
 class NotTheOwnerError(RequestError):
     """The password is wrong or missing."""
@@ -120,6 +122,7 @@ def preference_router(
     opener: Opener,
     *,
     owner_password: str | None,
+    address_of: AddressOf | None = None,
     limits: Limits | None = None,
 ) -> APIRouter:
     """Everything in the module's docstring.
@@ -127,13 +130,16 @@ def preference_router(
     Args:
         store, sessions, opener: what answers.
         owner_password: None leaves the owner's part out.
+        address_of: address of who asks, which a proxy may have passed on; usually of who connects.
         limits: of attempts at the password.
     """
+    address_of = address_of or _client
     router = APIRouter(prefix=PATH, route_class=_Route)
-    _add_session(router, sessions)
-    _add_votes(router, sessions)
+    _add_session(router, sessions, address_of)
+    _add_votes(router, sessions, address_of)
     if owner_password:
-        guard = Depends(_owner_only(owner_password, Limiter((limits or Limits()).passwords)))
+        attempts = Limiter((limits or Limits()).passwords)
+        guard = Depends(_owner_only(owner_password, attempts, address_of))
         owner = APIRouter(route_class=_Route, dependencies=[guard])
         _add_studies(owner, store, opener)
         _add_results(owner, store)
@@ -151,25 +157,25 @@ def state_json(state: State) -> dict[str, Any]:
     return {"state": re.sub(r"(?<!^)(?=[A-Z])", "_", type(state).__name__).lower(), **fields}
 
 
-def _add_session(router: APIRouter, sessions: Sessions) -> None:
+def _add_session(router: APIRouter, sessions: Sessions, address_of: AddressOf) -> None:
     @router.post("/studies/{study_id}/sessions")
     def join(study_id: str, request: Request) -> dict[str, Any]:
-        token, state = sessions.join(study_id, _address(request))
+        token, state = sessions.join(study_id, address_of(request))
         return {"token": token, "state": state_json(state)}
 
     @router.get("/session")
     def where(request: Request, authorization: Authorization = "") -> dict[str, Any]:
-        return state_json(sessions.state(_bearer(authorization), _address(request)))
+        return state_json(sessions.state(_bearer(authorization), address_of(request)))
 
     @router.post("/session/consent")
     def consent(request: Request, authorization: Authorization = "") -> dict[str, Any]:
-        return state_json(sessions.consent(_bearer(authorization), _address(request)))
+        return state_json(sessions.consent(_bearer(authorization), address_of(request)))
 
     @router.post("/session/checks")
     def checks(
         found: CheckAnswers, request: Request, authorization: Authorization = ""
     ) -> dict[str, Any]:
-        return state_json(sessions.checks(_bearer(authorization), found, _address(request)))
+        return state_json(sessions.checks(_bearer(authorization), found, address_of(request)))
 
     @router.get("/clips/{session_id}/{name}")
     def clip(
@@ -178,24 +184,24 @@ def _add_session(router: APIRouter, sessions: Sessions) -> None:
         return clip_response(sessions.clip(session_id, name), range_)
 
 
-def _add_votes(router: APIRouter, sessions: Sessions) -> None:
+def _add_votes(router: APIRouter, sessions: Sessions, address_of: AddressOf) -> None:
     @router.post("/session/played")
     def played(
         sent: PlayedSent, request: Request, authorization: Authorization = ""
     ) -> dict[str, Any]:
-        return state_json(sessions.played(_bearer(authorization), sent, _address(request)))
+        return state_json(sessions.played(_bearer(authorization), sent, address_of(request)))
 
     @router.post("/session/vote")
     def vote(sent: VoteSent, request: Request, authorization: Authorization = "") -> dict[str, Any]:
-        return state_json(sessions.vote(_bearer(authorization), sent, _address(request)))
+        return state_json(sessions.vote(_bearer(authorization), sent, address_of(request)))
 
     @router.post("/session/back")
     def back(request: Request, authorization: Authorization = "") -> dict[str, Any]:
-        return state_json(sessions.back(_bearer(authorization), _address(request)))
+        return state_json(sessions.back(_bearer(authorization), address_of(request)))
 
     @router.post("/session/rested")
     def rested(request: Request, authorization: Authorization = "") -> dict[str, Any]:
-        return state_json(sessions.rested(_bearer(authorization), _address(request)))
+        return state_json(sessions.rested(_bearer(authorization), address_of(request)))
 
     @router.post("/session/guesses")
     def guesses(
@@ -203,7 +209,7 @@ def _add_votes(router: APIRouter, sessions: Sessions) -> None:
         request: Request,
         authorization: Authorization = "",
     ) -> dict[str, Any]:
-        return state_json(sessions.guess(_bearer(authorization), sent, _address(request)))
+        return state_json(sessions.guess(_bearer(authorization), sent, address_of(request)))
 
 
 def _add_studies(router: APIRouter, store: Store, opener: Opener) -> None:
@@ -299,11 +305,13 @@ def _summary(store: Store, opener: Opener, row: StudyRow) -> dict[str, Any]:
     }
 
 
-def _owner_only(password: str, attempts: Limiter) -> Callable[[Request, str], None]:
+def _owner_only(
+    password: str, attempts: Limiter, address_of: AddressOf
+) -> Callable[[Request, str], None]:
     def check(request: Request, authorization: Authorization = "") -> None:
         # Both as bytes: what is compared must not be refused for its letters.
         if not hmac.compare_digest(_bearer(authorization).encode(), password.encode()):
-            attempts.take(_address(request))
+            attempts.take(address_of(request))
             raise NotTheOwnerError(
                 "This is for the owner of the studies.", next_step="Give the right password."
             )
@@ -332,5 +340,5 @@ def _bearer(authorization: str) -> str:
     return authorization.removeprefix("Bearer ").strip()
 
 
-def _address(request: Request) -> str:
+def _client(request: Request) -> str:
     return request.client.host if request.client else ""

@@ -1,15 +1,11 @@
 """How often one rater or one address may ask."""
 
 import math
-import threading
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
+from ltx2 import rates
 from ltx2.errors import RequestError
-
-MAX_KEYS = 20_000
-"""Callers remembered at once; full again after a while, the oldest are forgotten first."""
+from ltx2.rates import Rate
 
 
 class RateLimitedError(RequestError):
@@ -22,19 +18,6 @@ class RateLimitedError(RequestError):
     def __init__(self, message: str, *, next_step: str, retry_after_s: float = 1.0) -> None:
         super().__init__(message, next_step=next_step)
         self.retry_after_s = retry_after_s
-
-
-@dataclass(frozen=True)
-class Rate:
-    """How often.
-
-    Attributes:
-        per_s: requests per second in the long run.
-        burst: requests at once.
-    """
-
-    per_s: float
-    burst: int
 
 
 @dataclass(frozen=True)
@@ -54,36 +37,17 @@ class Limits:
     passwords: Rate = Rate(0.2, 10)
 
 
-class Limiter:
-    """Token buckets, one for each caller.
+class Limiter(rates.Limiter):
+    """Refuses those who ask too often."""
 
-    Args:
-        rate: of each.
-        clock: seconds that never go back.
-    """
-
-    def __init__(self, rate: Rate, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._rate = rate
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._left: dict[str, tuple[float, float]] = {}
-
-    def take(self, key: str) -> None:
+    def take(self, name: str) -> None:
         """Nothing, if the caller may.
 
         Raises:
             RateLimitedError: says when it may again.
         """
-        with self._lock:
-            now = self._clock()
-            left, then = self._left.pop(key, (float(self._rate.burst), now))
-            left = min(self._rate.burst, left + (now - then) * self._rate.per_s)
-            allowed = left >= 1.0
-            self._left[key] = (left - 1.0 if allowed else left, now)
-            if len(self._left) > MAX_KEYS:
-                del self._left[next(iter(self._left))]
-        if not allowed:
-            wait_s = (1.0 - left) / self._rate.per_s
+        wait_s = self.wait_s(name)
+        if wait_s > 0.0:
             raise RateLimitedError(
                 "Too many requests.",
                 next_step=f"Wait {math.ceil(wait_s)} s and try again.",

@@ -1,6 +1,5 @@
 """Where studies are kept."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from ltx2.settings import Settings
@@ -11,13 +10,12 @@ def studies_folder(settings: Settings) -> Path:
     return settings.data / "studies"
 
 
-def database_url(settings: Settings, environment: Mapping[str, str]) -> str:
-    """LTX2_DATABASE_URL, or a SQLite file in the studies' folder, which is made.
+def database_url(settings: Settings) -> str:
+    """The database that is set, or a SQLite file in the studies' folder, which is made.
 
     Raises:
         ResourceError: the folder cannot be made.
     """
     from evaluation.preference.store import sqlite_url
 
-    named = environment.get("LTX2_DATABASE_URL")
-    return named or sqlite_url(studies_folder(settings) / "studies.db")
+    return settings.database_url or sqlite_url(studies_folder(settings) / "studies.db")

@@ -22,7 +22,7 @@ StudyId = Annotated[str, typer.Argument(help="As `study status` lists it.")]
 
 def database_url() -> str:
     """Where the studies of this environment are kept."""
-    return place.database_url(Settings.from_environment(os.environ), os.environ)
+    return place.database_url(Settings.from_environment(os.environ))
 
 
 @contextmanager

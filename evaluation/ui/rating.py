@@ -11,33 +11,33 @@ from evaluation.preference.place import database_url, studies_folder
 from evaluation.preference.session import Sessions
 from evaluation.preference.store import Store
 from evaluation.ui.rate_page import rate_router
+from ltx2.serving.access import Door
 from ltx2.settings import Settings
-
-OWNER_PASSWORD = "LTX2_OWNER_PASSWORD"
-"""Opens the owner's part, `/rating/studies`; without it that part does not exist."""
 
 
 def rating_routers(settings: Settings, environment: Mapping[str, str]) -> tuple[APIRouter, ...]:
-    """Routers over the studies in the folder of data, or in the database LTX2_DATABASE_URL.
+    """Routers over the studies in the folder of data, or in the database that is set.
 
-    On a Space, votes are committed to the dataset LTX2_VOTES_REPO with HF_TOKEN.
+    Args:
+        settings: of the server. Without a password of the owner, the owner's part,
+            `/rating/studies`, does not exist.
+        environment: says whether this is a Space, where votes are committed to a dataset.
 
     Raises:
         ResourceError: the database cannot be used.
     """
     folder = studies_folder(settings)
     folder.mkdir(parents=True, exist_ok=True)
-    store = Store(database_url(settings, environment))
+    store = Store(database_url(settings))
     keeper = None
     if environment.get("SPACE_ID"):
-        keeper = Keeper.on_a_space(
-            folder / "log", environment.get("LTX2_VOTES_REPO"), environment.get("HF_TOKEN")
-        )
+        keeper = Keeper.on_a_space(folder / "log", settings.votes_repo, environment.get("HF_TOKEN"))
     sessions = Sessions(store, keeper=keeper)
     rating = preference_router(
         store,
         sessions,
         Opener(store, folder),
-        owner_password=environment.get(OWNER_PASSWORD) or None,
+        owner_password=settings.owner_password,
+        address_of=Door(settings).address,
     )
     return rating, rate_router()

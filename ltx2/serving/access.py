@@ -2,21 +2,14 @@
 
 import hmac
 import ipaddress
-import threading
 import time
 from base64 import b64encode
-from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+from ltx2.rates import Limiter, Rate
 from ltx2.serving.jobs import QueueFullError
 from ltx2.settings import Settings
-
-MINUTE_S = 60.0
-
-MAX_REMEMBERED = 10_000
-"""Visitors and addresses whose last minute is remembered: whoever invents more of them to be
-forgotten only makes room for others."""
 
 UNKNOWN = "unknown"
 """Address of a request that tells none; all of them share one limit."""
@@ -40,38 +33,6 @@ class TooOftenError(QueueFullError):
     """Somebody asks more often than the server allows."""
 
 
-class RateLimit:
-    """So many events of one name in any minute.
-
-    Args:
-        per_minute: 0 for no limit.
-        clock: seconds.
-    """
-
-    def __init__(self, per_minute: int, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self.per_minute = per_minute
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._seen: OrderedDict[str, deque[float]] = OrderedDict()
-
-    def wait_s(self, name: str) -> float:
-        """Notes an event and answers 0, or the seconds until there may be one."""
-        if not self.per_minute:
-            return 0.0
-        now = self._clock()
-        with self._lock:
-            times = self._seen.setdefault(name, deque())
-            self._seen.move_to_end(name)
-            while times and now - times[0] >= MINUTE_S:
-                times.popleft()
-            if len(times) >= self.per_minute:
-                return MINUTE_S - (now - times[0])
-            times.append(now)
-            while len(self._seen) > MAX_REMEMBERED:
-                self._seen.popitem(last=False)
-        return 0.0
-
-
 class Door:
     """What stands between visitors and the queue.
 
@@ -87,8 +48,8 @@ class Door:
         self.login = settings.login
         self._proxies = settings.proxies
         self._is_shared = settings.share
-        self._visitors = RateLimit(settings.visitor_rate, clock=clock)
-        self._addresses = RateLimit(settings.address_rate, clock=clock)
+        self._visitors = Limiter(Rate.per_minute(settings.visitor_rate), clock=clock)
+        self._addresses = Limiter(Rate.per_minute(settings.address_rate), clock=clock)
         self._passes = []
         if settings.api_key:
             self._passes.append(f"Bearer {settings.api_key}")
@@ -147,11 +108,13 @@ class Door:
         host = request.headers.get("host", "").rpartition(":")[0] or request.headers.get("host", "")
         return is_local(str(request.client.host)) and is_local(host.strip("[]"))
 
-    def _count(self, limit: RateLimit, name: str, whose: str) -> None:
+    def _count(self, limit: Limiter, name: str, whose: str) -> None:
+        if not limit.rate.burst:  # 0 is no limit
+            return
         seconds = limit.wait_s(name)
         if seconds > 0.0:
             raise TooOftenError(
-                f"More than {limit.per_minute} clips a minute {whose} are not taken.",
+                f"More than {limit.rate.burst} clips a minute {whose} are not taken.",
                 next_step=f"Try again in {max(1, round(seconds))} s.",
             )
 

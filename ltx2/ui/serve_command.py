@@ -1,29 +1,63 @@
 """Command `serve`: a flag for each setting, with the variable of the environment beside it."""
 
+import importlib.util
 import inspect
 import os
+import sys
+from collections.abc import Callable
 from dataclasses import fields
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from ltx2.settings import Settings, described, flag_of, variable_of
 
+PROGRAM = Path(__file__).parents[2] / "app.py"
+"""Serves this package's page together with what judges clips, in a checkout of the repository."""
 
-def serve(**given: str | bool | None) -> None:
-    """Serve the page and the interface for programs until the process is stopped.
 
-    A flag goes before its variable of the environment.
+def command_with(run: Callable[[Settings], None]) -> Callable[..., None]:
+    """A command with a flag for every setting.
+
+    Args:
+        run: serves until the process is stopped.
     """
-    chosen = {
-        name: str(int(value)) if isinstance(value, bool) else value
-        for name, value in given.items()
-        if value is not None
-    }
-    settings = Settings.from_environment(os.environ, changed=chosen)
-    from ltx2.ui.server import run_server
 
-    run_server(settings)
+    def serve(**given: str | bool | None) -> None:
+        """Serve the page and the interface for programs until the process is stopped.
+
+        A flag goes before its variable of the environment.
+        """
+        chosen = {
+            name: str(int(value)) if isinstance(value, bool) else value
+            for name, value in given.items()
+            if value is not None
+        }
+        run(Settings.from_environment(os.environ, changed=chosen))
+
+    serve.__signature__ = inspect.Signature(_parameters())  # type: ignore[attr-defined]
+    serve.__annotations__ = {}
+    return serve
+
+
+def run_everything(settings: Settings) -> None:
+    """Serves all there is: as `app.py` does where it lies beside this package, else the page alone.
+
+    This package knows nothing of what judges its clips, so the program is asked, not imported.
+    """
+    if not PROGRAM.is_file():
+        from ltx2.ui.server import run_server
+
+        run_server(settings)
+        return
+    sys.path.insert(0, str(PROGRAM.parent))
+    spec = importlib.util.spec_from_file_location("app", PROGRAM)
+    assert spec is not None
+    assert spec.loader is not None
+    program = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(program)
+    program.run(settings)
 
 
 def _parameters() -> list[inspect.Parameter]:
@@ -52,5 +86,4 @@ def _parameters() -> list[inspect.Parameter]:
     return parameters
 
 
-serve.__signature__ = inspect.Signature(_parameters())  # type: ignore[attr-defined]
-serve.__annotations__ = {}
+serve = command_with(run_everything)

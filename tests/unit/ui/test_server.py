@@ -1,6 +1,8 @@
 """The server behind a login, and its flags."""
 
 import json
+import subprocess
+import sys
 import urllib.error
 import urllib.request
 from dataclasses import fields
@@ -13,6 +15,7 @@ from ltx2.__main__ import app
 from ltx2.settings import Settings, flag_of, variable_of
 from ltx2.ui.server import offers_mcp
 from tests.browser.served import served_page, stand_in
+from tests.conftest import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -67,3 +70,19 @@ def test_the_tool_is_offered_where_the_extra_is_installed():
     mcp = pytest.importorskip("mcp", reason="gradio's extra mcp does not fit the other versions")
     assert mcp
     assert offers_mcp(Settings())
+
+
+def test_serve_hands_over_to_the_program_that_knows_the_judges(tmp_path, monkeypatch):
+    program = tmp_path / "app.py"
+    program.write_text("def run(settings):\n    raise SystemExit(f'served at {settings.port}')\n")
+    monkeypatch.setattr("ltx2.ui.serve_command.PROGRAM", program)
+    monkeypatch.setattr("sys.path", sys.path.copy())
+    result = CliRunner().invoke(app, ["serve", "--port", "8123"])
+    assert result.output.strip() == "served at 8123"
+
+
+def test_the_program_takes_the_flags_of_serve():
+    ran = subprocess.run(
+        [sys.executable, "app.py", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert "--visitor-rate" in ran.stdout
