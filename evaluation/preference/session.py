@@ -16,10 +16,12 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from evaluation.canonical import canonical
 from evaluation.preference.keeper import Keeper
 from evaluation.preference.limits import Limiter, Limits
 from evaluation.preference.stimulus import opaque_name
 from evaluation.preference.store import (
+    Given,
     SessionRow,
     Side,
     Stimuli,
@@ -277,7 +279,7 @@ class Sessions:
         self._joins.take(address)
         token, row = self._store.join(study_id)
         self._note(study_id, "joined", {"rater": row.rater})
-        return token, self._state(row)
+        return token, self._state(self._known(token))
 
     def state(self, token: str, address: str = "") -> State:
         """Where a session stands.
@@ -286,7 +288,7 @@ class Sessions:
             UnknownRaterError: there is no such session.
             RateLimitedError: too many requests.
         """
-        return self._state(self._row(token, address))
+        return self._state(self._view(token, address))
 
     def consent(self, token: str, address: str = "") -> State:
         """Where it stands after the rater agreed; agreeing twice changes nothing.
@@ -294,11 +296,11 @@ class Sessions:
         Raises:
             UnknownRaterError, RateLimitedError: as `state`.
         """
-        row = self._row(token, address)
-        if not row.progress.get("consented"):
-            self._note(row.study, "consented", {"rater": row.rater})
-            row = self._store.set_progress(row.id, consented=True)
-        return self._state(row)
+        view = self._view(token, address)
+        if not view.session.progress.get("consented"):
+            self._note(view.study.id, "consented", {"rater": view.session.rater})
+            view = self._progressed(view, consented=True)
+        return self._state(view)
 
     def checks(self, token: str, found: CheckAnswers, address: str = "") -> State:
         """Where it stands after the checks; without sound there is no going on.
@@ -307,15 +309,15 @@ class Sessions:
             OutOfTurnError: the session is at another step.
             UnknownRaterError, RateLimitedError: as `state`.
         """
-        row = self._row(token, address)
-        if isinstance(self._state(row), Checks):
-            content = {"rater": row.rater, **found.model_dump(mode="json")}
-            self._note(row.study, "checked", content)
+        view = self._view(token, address)
+        if isinstance(self._state(view), Checks):
+            content = {"rater": view.session.rater, **found.model_dump(mode="json")}
+            self._note(view.study.id, "checked", content)
             if found.sound_heard:
-                row = self._store.set_progress(row.id, checked=True)
-        elif not row.progress.get("checked"):
+                view = self._progressed(view, checked=True)
+        elif not view.session.progress.get("checked"):
             raise _out_of_turn()
-        return self._state(row)
+        return self._state(view)
 
     def played(self, token: str, sent: PlayedSent, address: str = "") -> Pair:
         """The pair with what was played noted; more than time allows does not count.
@@ -324,9 +326,8 @@ class Sessions:
             NotYoursError: the pair is not the one at hand.
             UnknownRaterError, RateLimitedError: as `state`.
         """
-        row = self._row(token, address)
-        view = self._store.view(row)
-        pair = _require_pair(self._state(row, view), sent.trial)
+        view = self._view(token, address)
+        pair = _require_pair(self._state(view), sent.trial)
         trial = _trial_of(view, sent.trial)
         possible_s = self._clock() - (trial.shown_at or math.inf) + CLOCK_SLACK_S
         played_s = max(0.0, min(sent.played_s, possible_s, pair.duration_s))
@@ -346,28 +347,28 @@ class Sessions:
             UnknownRaterError, RateLimitedError: as `state`.
             ResourceError: the vote could not be kept.
         """
-        row = self._row(token, address)
-        view = self._store.view(row)
+        view = self._view(token, address)
         trial = _trial_of(view, sent.trial)
         revision = _revision_of(view, trial, sent.vote_token)
         _check_answers(view.study, sent)
-        stimuli = self._store.stimuli(row.study, _name_of(trial))
-        known = trial.id in view.votes and (view.votes[trial.id].revision or 0) >= revision
+        stimuli = self._store.stimuli(view.study.id, _name_of(trial))
+        before = view.votes.get(trial.id)
+        known = before is not None and before.revision >= revision
         if not known:
-            _check_turn(self._state(row, view), trial, revision)
+            _check_turn(self._state(view), trial, revision)
             _check_played(view.study, trial, stimuli)
         entry = self._store.vote(
-            row.study,
+            view.study.id,
             trial.id,
             revision,
             sent.request_key,
-            self._vote_content(row, trial, stimuli, sent),
+            self._vote_content(view.session, trial, stimuli, sent),
         )
         if not known:
             self._keeper.keep(entry)
-        if row.progress.get("back") == trial.id and revision == MAX_REVISIONS:
-            row = self._store.set_progress(row.id, back=None)
-        return self._state(row)
+            given = Given(revision, canonical(entry.content))
+            view = replace(view, votes={**view.votes, trial.id: given})
+        return self._state(view)
 
     def back(self, token: str, address: str = "") -> Pair:
         """The pair before, to be answered once more.
@@ -376,15 +377,14 @@ class Sessions:
             OutOfTurnError: there is none, or it was changed already.
             UnknownRaterError, RateLimitedError: as `state`.
         """
-        row = self._row(token, address)
-        view = self._store.view(row)
+        view = self._view(token, address)
         previous = _previous(view)
-        if previous is None or isinstance(self._state(row, view), Done | Waiting):
+        if previous is None or isinstance(self._state(view), Done | Waiting):
             raise OutOfTurnError(
                 "There is no answer that can still be changed.", next_step="Go on."
             )
-        row = self._store.set_progress(row.id, back=previous.id)
-        return _require_pair(self._state(row), previous.id)
+        view = self._progressed(view, back=previous.id)
+        return _require_pair(self._state(view), previous.id)
 
     def rested(self, token: str, address: str = "") -> State:
         """Where it stands after the break.
@@ -392,10 +392,10 @@ class Sessions:
         Raises:
             UnknownRaterError, RateLimitedError: as `state`.
         """
-        row = self._row(token, address)
-        if isinstance(self._state(row), Break):
-            row = self._store.set_progress(row.id, rested=True)
-        return self._state(row)
+        view = self._view(token, address)
+        if isinstance(self._state(view), Break):
+            view = self._progressed(view, rested=True)
+        return self._state(view)
 
     def guess(self, token: str, guesses: tuple[GuessSent, ...], address: str = "") -> State:
         """Where it stands after the questions at the end.
@@ -405,8 +405,8 @@ class Sessions:
             RequestError: a clip or model was not among those asked.
             UnknownRaterError, RateLimitedError: as `state`.
         """
-        row = self._row(token, address)
-        state = self._state(row)
+        view = self._view(token, address)
+        state = self._state(view)
         if isinstance(state, Done):
             return state
         if not isinstance(state, EndQuestions):
@@ -418,7 +418,7 @@ class Sessions:
             raise RequestError(
                 "The guesses are not about the clips asked.", next_step="Reload the page."
             )
-        trials = {trial.id: trial for trial in self._store.trials(row.id)}
+        trials = {trial.id: trial for trial in view.trials}
         content = [
             {
                 "trial": guess.trial,
@@ -428,8 +428,8 @@ class Sessions:
             }
             for guess in guesses
         ]
-        self._note(row.study, "guessed", {"rater": row.rater, "guesses": content})
-        return self._state(self._store.set_progress(row.id, guessed=True))
+        self._note(view.study.id, "guessed", {"rater": view.session.rater, "guesses": content})
+        return self._state(self._progressed(view, guessed=True))
 
     def clip(self, session_id: str, name: str) -> Path:
         """File of a clip that the session has been shown.
@@ -448,11 +448,10 @@ class Sessions:
                         return _file(trial, side, self._store.stimuli(row.study, _name_of(trial)))
         raise NotYoursError("There is no such clip.", next_step="Reload the page.")
 
-    def _state(self, row: SessionRow, view: View | None = None) -> State:
-        view = view or self._store.view(row)
-        study, progress = view.study, row.progress
+    def _state(self, view: View) -> State:
+        study, progress = view.study, view.session.progress
         pending = next((trial for trial in view.trials if trial.id not in view.votes), None)
-        back = next((trial for trial in view.trials if trial.id == progress.get("back")), None)
+        back = _to_be_changed(view)
         guessed = progress.get("guessed") or not study.plan.session.blinding_guesses
         state: State
         if pending is None and back is None and guessed:
@@ -468,7 +467,7 @@ class Sessions:
             state = self._shown(view, back)
         elif pending is None:
             state = _end_questions(view)
-        elif row.break_before == pending.position and not progress.get("rested"):
+        elif view.session.break_before == pending.position and not progress.get("rested"):
             state = Break(pending.position, len(view.trials))
         else:
             state = self._shown(view, pending)
@@ -476,7 +475,7 @@ class Sessions:
 
     def _shown(self, view: View, trial: Trial) -> Pair:
         if trial.shown_at is None:
-            self._store.set_shown(trial.id)
+            trial = self._store.set_shown(trial)
         study, row = view.study, view.session
         before = view.votes.get(trial.id)
         revision = 1 if before is None else 2
@@ -497,20 +496,27 @@ class Sessions:
             reasons=study.plan.reasons,
             vote_token=_vote_token(study, row, trial, revision),
             revision=revision,
-            answers={} if before is None else before.content["answers"],
+            answers={} if before is None else before.answers,
             can_go_back=revision == 1 and _previous(view) is not None,
         )
 
-    def _row(self, token: str, address: str) -> SessionRow:
+    def _view(self, token: str, address: str) -> View:
         if address:
             self._addresses.take(address)
-        row = self._store.session_of(token)
-        if row is None:
+        view = self._known(token)
+        self._raters.take(view.session.id)
+        return view
+
+    def _known(self, token: str) -> View:
+        view = self._store.view_of(token)
+        if view is None:
             raise UnknownRaterError(
                 "This link opens no session.", next_step="Use the whole link, or join anew."
             )
-        self._raters.take(row.id)
-        return row
+        return view
+
+    def _progressed(self, view: View, **changes: Any) -> View:
+        return replace(view, session=self._store.set_progress(view.session.id, **changes))
 
     def _vote_content(
         self, row: SessionRow, trial: Trial, stimuli: Stimuli, sent: VoteSent
@@ -606,9 +612,17 @@ def _check_played(study: StudyRow, trial: Trial, stimuli: Stimuli) -> None:
 def _previous(view: View) -> Trial | None:
     """The pair answered last, if its answer was not changed yet."""
     answered = [trial for trial in view.trials if trial.id in view.votes]
-    if not answered or (view.votes[answered[-1].id].revision or 0) >= MAX_REVISIONS:
+    if not answered or view.votes[answered[-1].id].revision >= MAX_REVISIONS:
         return None
     return answered[-1]
+
+
+def _to_be_changed(view: View) -> Trial | None:
+    """The pair that the rater went back to, until its answer was changed."""
+    for trial in view.trials:
+        if trial.id == view.session.progress.get("back"):
+            return trial if view.votes[trial.id].revision < MAX_REVISIONS else None
+    return None
 
 
 def _vote_token(study: StudyRow, row: SessionRow, trial: Trial, revision: int) -> str:
@@ -653,7 +667,7 @@ def _done(view: View) -> Done:
     return Done(
         len(view.votes),
         tuple(
-            Revealed(t.position + 1, t.left, t.right, view.votes[t.id].content["answers"][overall])
+            Revealed(t.position + 1, t.left, t.right, view.votes[t.id].answers[overall])
             for t in view.trials
             if t.kind == "test"
         ),

@@ -11,11 +11,10 @@ hash also shows that none was cut off the end.
 import hashlib
 import json
 import secrets
-import sqlite3
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -23,16 +22,17 @@ from typing import Any, Literal
 import sqlalchemy as sql
 from alembic import command
 from alembic.config import Config
-from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
 from evaluation.canonical import canonical
+from evaluation.preference.database import Database
 from evaluation.preference.design import PlannedSession, digest_of
 from evaluation.preference.study import Study
+from evaluation.preference.tables import entries as _entries
+from evaluation.preference.tables import sessions as _sessions
+from evaluation.preference.tables import stimuli as _stimuli
+from evaluation.preference.tables import studies as _studies
+from evaluation.preference.tables import trials as _trials
 from ltx2.errors import LTX2Error, RequestError, ResourceError
-from ltx2.sqlite import open_sqlite
-
-BUSY_S = 5.0
-"""How long a transaction waits for another one."""
 
 Status = Literal["draft", "open", "paused", "closed"]
 Side = Literal["left", "right"]
@@ -40,86 +40,27 @@ Side = Literal["left", "right"]
 FIRST_HASH = "0" * 64
 """What the first entry of a study follows."""
 
-tables = sql.MetaData(
-    naming_convention={
-        "ix": "ix_%(column_0_label)s",
-        "uq": "uq_%(table_name)s_%(column_0_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
+STIMULI_REMEMBERED = 50_000
+"""Pairs of files of open studies kept in memory, about 1 kB each."""
 
-_studies = sql.Table(
-    "studies",
-    tables,
-    sql.Column("id", sql.Text, primary_key=True),
-    sql.Column("plan", sql.Text, nullable=False),
-    sql.Column("status", sql.Text, nullable=False),
-    sql.Column("secret", sql.Text, nullable=False),
-    sql.Column("created_at", sql.Float, nullable=False),
+# Asked with every request: what does not change is left out, or asked once.
+_OF_TOKEN = (
+    sql.select(_sessions, _studies.c.status)
+    .join(_studies, _studies.c.id == _sessions.c.study)
+    .where(_sessions.c.token_hash == sql.bindparam("token_hash"))
 )
-
-_sessions = sql.Table(
-    "sessions",
-    tables,
-    sql.Column("id", sql.Text, primary_key=True),
-    sql.Column("study", sql.Text, sql.ForeignKey("studies.id"), nullable=False),
-    sql.Column("slot", sql.Integer, nullable=False),
-    sql.Column("token_hash", sql.Text, unique=True),
-    sql.Column("axes", sql.Text, nullable=False),
-    sql.Column("break_before", sql.Integer),
-    sql.Column("progress", sql.Text, nullable=False),
-    sql.Column("joined_at", sql.Float),
-    sql.UniqueConstraint("study", "slot"),
+_TRIALS_AND_VOTES = (
+    sql.select(_trials, _entries.c.revision, _entries.c.content)
+    .outerjoin(_entries, sql.and_(_entries.c.trial == _trials.c.id, _entries.c.kind == "vote"))
+    .where(_trials.c.session == sql.bindparam("session"))
+    .order_by(_trials.c.position, _entries.c.revision)
 )
-"""`token_hash` is set once somebody took the session; the token itself is nowhere."""
-
-_trials = sql.Table(
-    "trials",
-    tables,
-    sql.Column("id", sql.Text, primary_key=True),
-    sql.Column("session", sql.Text, sql.ForeignKey("sessions.id"), nullable=False),
-    sql.Column("position", sql.Integer, nullable=False),
-    sql.Column("kind", sql.Text, nullable=False),
-    sql.Column("prompt", sql.Text, nullable=False),
-    sql.Column("left", sql.Text, nullable=False),
-    sql.Column("right", sql.Text, nullable=False),
-    sql.Column("late_side", sql.Text),
-    sql.Column("repeats", sql.Integer),
-    sql.Column("shown_at", sql.Float),
-    sql.Column("played", sql.Text, nullable=False),
-    sql.UniqueConstraint("session", "position"),
+_LAST = (
+    sql.select(_entries.c.number, _entries.c.hash)
+    .where(_entries.c.study == sql.bindparam("study"))
+    .order_by(_entries.c.number.desc())
+    .limit(1)
 )
-
-_stimuli = sql.Table(
-    "stimuli",
-    tables,
-    sql.Column("study", sql.Text, sql.ForeignKey("studies.id"), primary_key=True),
-    sql.Column("name", sql.Text, primary_key=True),
-    sql.Column("first", sql.Text, nullable=False),
-    sql.Column("second", sql.Text, nullable=False),
-    sql.Column("duration_s", sql.Float, nullable=False),
-    sql.Column("covariates", sql.Text, nullable=False),
-)
-"""Pairs of files; `name` is `pair_name` of what they show."""
-
-_entries = sql.Table(
-    "entries",
-    tables,
-    sql.Column("study", sql.Text, sql.ForeignKey("studies.id"), primary_key=True),
-    sql.Column("number", sql.Integer, primary_key=True, autoincrement=False),
-    sql.Column("kind", sql.Text, nullable=False),
-    sql.Column("trial", sql.Text, sql.ForeignKey("trials.id")),
-    sql.Column("revision", sql.Integer),
-    sql.Column("request_key", sql.Text),
-    sql.Column("content", sql.Text, nullable=False),
-    sql.Column("at", sql.Float, nullable=False),
-    sql.Column("previous_hash", sql.Text, nullable=False),
-    sql.Column("hash", sql.Text, nullable=False),
-    sql.UniqueConstraint("trial", "revision"),
-    sql.UniqueConstraint("study", "previous_hash"),
-)
-"""The log. One vote per trial and revision, whatever the requests."""
 
 
 class UnknownStudyError(RequestError):
@@ -211,6 +152,25 @@ class SessionRow:
 
 
 @dataclass(frozen=True)
+class Given:
+    """A vote as its rater's session needs it.
+
+    Attributes:
+        revision: 1, or 2 for a changed answer.
+        content: JSON of the entry; read only where somebody asks.
+    """
+
+    revision: int
+    content: str
+
+    @property
+    def answers(self) -> Mapping[str, str]:
+        """By axis."""
+        answers: dict[str, str] = json.loads(self.content)["answers"]
+        return answers
+
+
+@dataclass(frozen=True)
 class View:
     """A session with all that belongs to it.
 
@@ -221,7 +181,7 @@ class View:
     study: StudyRow
     session: SessionRow
     trials: tuple[Trial, ...]
-    votes: Mapping[str, "Entry"]
+    votes: Mapping[str, Given]
 
 
 @dataclass(frozen=True)
@@ -256,7 +216,7 @@ class Entry:
 
     def computed_hash(self) -> str:
         """SHA-256 of the hash before and of everything else, as canonical JSON."""
-        told = {name: value for name, value in asdict(self).items() if name != "hash"}
+        told = {name: value for name, value in vars(self).items() if name != "hash"}
         return hashlib.sha256(canonical(told).encode()).hexdigest()
 
 
@@ -280,20 +240,23 @@ class Store:
 
     def __init__(self, url: str, *, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
-        self._engine = _engine(url)
-        with self._transaction() as connection:
+        self._database = Database(url)
+        # What never changes once a study is open is read once.
+        self._open_studies: dict[str, StudyRow] = {}
+        self._open_stimuli: OrderedDict[tuple[str, str], Stimuli] = OrderedDict()
+        with self._database.writes() as connection:
             _upgrade(connection)
 
     def close(self) -> None:
         """Ends all connections."""
-        self._engine.dispose()
+        self._database.close()
 
     # Studies
 
     def create(self, plan: Study) -> StudyRow:
         """The draft just kept."""
         row = StudyRow(secrets.token_hex(8), plan, "draft", secrets.token_bytes(32), self._clock())
-        with self._transaction() as connection:
+        with self._database.writes() as connection:
             connection.execute(
                 _studies.insert().values(
                     id=row.id,
@@ -311,12 +274,12 @@ class Store:
         Raises:
             UnknownStudyError: there is none of this id.
         """
-        with self._transaction(reads_only=True) as connection:
+        with self._database.reads() as connection:
             return _study_of(connection, study_id)
 
     def studies(self) -> tuple[StudyRow, ...]:
         """All of them, newest first."""
-        with self._transaction(reads_only=True) as connection:
+        with self._database.reads() as connection:
             rows = connection.execute(_studies.select().order_by(_studies.c.created_at.desc()))
             return tuple(_study(row) for row in rows)
 
@@ -340,7 +303,7 @@ class Store:
         Raises:
             RequestError: the study is no draft.
         """
-        with self._transaction() as connection:
+        with self._database.writes() as connection:
             row = _study_of(connection, study_id, locked=True)
             if row.status != "draft":
                 raise RequestError(
@@ -368,7 +331,7 @@ class Store:
         Raises:
             RequestError: the study is a draft or closed for good.
         """
-        with self._transaction() as connection:
+        with self._database.writes() as connection:
             row = _study_of(connection, study_id, locked=True)
             if row.status in ("draft", "closed"):
                 raise RequestError(
@@ -382,11 +345,15 @@ class Store:
 
     def stimuli(self, study_id: str, name: str) -> Stimuli:
         """Files of a pair of an open study."""
-        with self._transaction(reads_only=True) as connection:
-            row = connection.execute(
-                _stimuli.select().where(_stimuli.c.study == study_id, _stimuli.c.name == name)
-            ).one()
-        return _stimuli_of(row)
+        known = self._open_stimuli.get((study_id, name))
+        if known is None:
+            wanted = _stimuli.select().where(_stimuli.c.study == study_id, _stimuli.c.name == name)
+            with self._database.reads() as connection:
+                known = _stimuli_of(connection.execute(wanted).one())
+            self._open_stimuli[study_id, name] = known
+            while len(self._open_stimuli) > STIMULI_REMEMBERED:
+                self._open_stimuli.popitem(last=False)
+        return known
 
     # Raters
 
@@ -398,7 +365,7 @@ class Store:
             StudyFullError: all sessions are taken.
         """
         token = secrets.token_urlsafe(24)
-        with self._transaction() as connection:
+        with self._database.writes() as connection:
             row = _study_of(connection, study_id, locked=True)
             if row.status != "open":
                 raise StudyNotOpenError(
@@ -424,62 +391,65 @@ class Store:
 
     def session(self, session_id: str) -> SessionRow | None:
         """The session of this id, if there is one."""
-        with self._transaction(reads_only=True) as connection:
+        with self._database.reads() as connection:
             return _session_or_none(connection, _sessions.c.id == session_id)
 
     def session_of(self, token: str) -> SessionRow | None:
         """The session that the token opens; None for a token that opens none."""
-        with self._transaction(reads_only=True) as connection:
-            return _session_or_none(connection, _sessions.c.token_hash == _hash(token))
+        view = self.view_of(token)
+        return None if view is None else view.session
+
+    def view_of(self, token: str) -> "View | None":
+        """Everything about the session that the token opens; None for a token that opens none."""
+        with self._database.reads() as connection:
+            row = connection.execute(_OF_TOKEN, {"token_hash": _hash(token)}).first()
+            if row is None:
+                return None
+            study = self._open_study(connection, row.study, row.status)
+            trials: list[Trial] = []
+            votes: dict[str, Given] = {}
+            for found in connection.execute(_TRIALS_AND_VOTES, {"session": row.id}):
+                *trial, revision, content = found
+                if revision is not None:
+                    votes[found.id] = Given(revision, content)
+                if not trials or trials[-1].id != found.id:
+                    trials.append(_trial(trial))
+            return View(study, _session(row), tuple(trials), votes)
 
     def set_progress(self, session_id: str, **changes: Any) -> SessionRow:
         """The session with these parts of its progress changed."""
-        with self._transaction() as connection:
+        with self._database.writes() as connection:
             wanted = _sessions.c.id == session_id
             row = _session_of(connection, wanted, locked=True)
             progress = {**row.progress, **changes}
             connection.execute(
                 _sessions.update().where(wanted).values(progress=canonical(progress))
             )
-            return _session_of(connection, wanted)
+            return replace(row, progress=progress)
 
     def trials(self, session_id: str) -> tuple[Trial, ...]:
         """All pairs of a session, in order."""
-        with self._transaction(reads_only=True) as connection:
+        with self._database.reads() as connection:
             rows = connection.execute(
                 _trials.select().where(_trials.c.session == session_id).order_by(_trials.c.position)
             )
             return tuple(_trial(row) for row in rows)
 
-    def view(self, session: SessionRow) -> "View":
-        """Everything about a session, read at one moment."""
-        trials = _trials.select().where(_trials.c.session == session.id)
-        votes = (
-            sql.select(_entries)
-            .join(_trials, _trials.c.id == _entries.c.trial)
-            .where(_trials.c.session == session.id, _entries.c.kind == "vote")
-            .order_by(_entries.c.revision)
-        )
-        with self._transaction(reads_only=True) as connection:
-            return View(
-                _study_of(connection, session.study),
-                session,
-                tuple(map(_trial, connection.execute(trials.order_by(_trials.c.position)))),
-                {row.trial: _entry(row) for row in connection.execute(votes)},
-            )
-
-    def set_shown(self, trial_id: str) -> None:
-        """Notes when a trial was first handed out; later calls change nothing."""
-        with self._transaction() as connection:
+    def set_shown(self, trial: Trial) -> Trial:
+        """The trial with the time when it was first handed out; later calls change nothing."""
+        with self._database.jots() as connection:
             connection.execute(
                 _trials.update()
-                .where(_trials.c.id == trial_id, _trials.c.shown_at.is_(None))
+                .where(_trials.c.id == trial.id, _trials.c.shown_at.is_(None))
                 .values(shown_at=self._clock())
+            )
+            return _trial(
+                connection.execute(_trials.select().where(_trials.c.id == trial.id)).one()
             )
 
     def set_played(self, trial_id: str, side: Side, played_s: float, starts: int) -> Trial:
         """The trial with at least this much played; reports that come late take nothing back."""
-        with self._transaction() as connection:
+        with self._database.jots() as connection:
             wanted = _trials.select().where(_trials.c.id == trial_id).with_for_update()
             trial = _trial(connection.execute(wanted).one())
             known = trial.played.get(side, {"played_s": 0.0, "starts": 0})
@@ -488,10 +458,13 @@ class Store:
                 "starts": max(known["starts"], starts),
             }
             played = {**trial.played, side: now}
-            connection.execute(
-                _trials.update().where(_trials.c.id == trial_id).values(played=canonical(played))
-            )
-            return _trial(connection.execute(wanted).one())
+            if played != trial.played:
+                connection.execute(
+                    _trials.update()
+                    .where(_trials.c.id == trial_id)
+                    .values(played=canonical(played))
+                )
+            return replace(trial, played=played)
 
     # The log
 
@@ -516,8 +489,9 @@ class Store:
             StudyNotOpenError: as it says.
             ResourceError: it could not be kept.
         """
-        with self._transaction() as connection:
-            status = _study_of(connection, study_id, locked=True).status
+
+        def work(connection: sql.Connection) -> Entry:
+            status = _status_of(connection, study_id)
             known = connection.execute(
                 _entries.select().where(
                     _entries.c.trial == trial_id, _entries.c.revision == revision
@@ -543,15 +517,20 @@ class Store:
                 connection, study_id, "vote", content, trial_id, revision, request_key
             )
 
+        return self._database.add(study_id, work)
+
     def note(self, study_id: str, kind: str, content: Mapping[str, Any]) -> Entry:
         """The entry just added about anything but a vote."""
-        with self._transaction() as connection:
-            _study_of(connection, study_id, locked=True)
+
+        def work(connection: sql.Connection) -> Entry:
+            _status_of(connection, study_id)
             return self._append(connection, study_id, kind, content)
+
+        return self._database.add(study_id, work)
 
     def entries(self, study_id: str) -> Iterator[Entry]:
         """The whole log, in order."""
-        with self._transaction(reads_only=True) as connection:
+        with self._database.reads() as connection:
             rows = connection.execute(
                 _entries.select().where(_entries.c.study == study_id).order_by(_entries.c.number)
             )
@@ -560,7 +539,7 @@ class Store:
 
     def head(self, study_id: str) -> str:
         """Hash of the last entry, to be published; `FIRST_HASH` where there is none."""
-        with self._transaction(reads_only=True) as connection:
+        with self._database.reads() as connection:
             return _head(connection, study_id)[1]
 
     def verify(self, study_id: str) -> int:
@@ -582,7 +561,7 @@ class Store:
 
     def all_stimuli(self, study_id: str) -> dict[str, Stimuli]:
         """Files and covariates of every pair, by `pair_name`."""
-        with self._transaction(reads_only=True) as connection:
+        with self._database.reads() as connection:
             rows = connection.execute(_stimuli.select().where(_stimuli.c.study == study_id))
             return {row.name: _stimuli_of(row) for row in rows}
 
@@ -594,10 +573,16 @@ class Store:
         votes = sql.select(sql.func.count(sql.distinct(_entries.c.trial))).where(
             _entries.c.study == study_id, _entries.c.kind == "vote"
         )
-        with self._transaction(reads_only=True) as connection:
+        with self._database.reads() as connection:
             planned, taken = connection.execute(sessions).one()
             count = connection.execute(votes).scalar_one()
         return {"sessions": planned, "joined": taken, "votes": count}
+
+    def _open_study(self, connection: sql.Connection, study_id: str, status: Status) -> StudyRow:
+        known = self._open_studies.get(study_id)
+        if known is None:
+            known = self._open_studies[study_id] = _study_of(connection, study_id)
+        return replace(known, status=status)
 
     def _append(
         self,
@@ -611,6 +596,7 @@ class Store:
     ) -> Entry:
         """The caller holds the lock of the study."""
         number, previous = _head(connection, study_id)
+        text = canonical(content)
         entry = Entry(
             study_id,
             number + 1,
@@ -618,13 +604,13 @@ class Store:
             trial,
             revision,
             request_key,
-            json.loads(canonical(content)),
+            json.loads(text),
             round(self._clock(), 3),
             previous,
         )
-        values = asdict(entry) | {"content": canonical(content), "hash": entry.computed_hash()}
-        connection.execute(_entries.insert().values(**values))
-        return Entry(**(asdict(entry) | {"hash": values["hash"]}))
+        entry = replace(entry, hash=entry.computed_hash())
+        connection.execute(_entries.insert(), {**vars(entry), "content": text})
+        return entry
 
     def _keep_stimuli(
         self, connection: sql.Connection, study_id: str, stimuli: Mapping[str, Stimuli]
@@ -669,12 +655,6 @@ class Store:
             ]
             connection.execute(_trials.insert(), rows)
 
-    @contextmanager
-    def _transaction(self, *, reads_only: bool = False) -> Iterator[sql.Connection]:
-        engine = self._engine.execution_options(reads_only=True) if reads_only else self._engine
-        with _explained(), engine.begin() as connection:
-            yield connection
-
 
 def sqlite_url(path: Path) -> str:
     """Address of a SQLite file, whose folder is made.
@@ -708,54 +688,12 @@ def _upgrade(connection: sql.Connection) -> None:
     command.upgrade(config, "head")
 
 
-def _engine(url: str) -> sql.Engine:
-    for short in ("postgresql://", "postgres://"):
-        if url.startswith(short):
-            url = f"postgresql+psycopg://{url.removeprefix(short)}"
-    if not url.startswith("sqlite"):
-        return sql.create_engine(
-            url, pool_size=10, max_overflow=20, pool_pre_ping=True, pool_timeout=BUSY_S
-        )
-    return open_sqlite(url, "synchronous = FULL", "foreign_keys = ON", busy_s=BUSY_S)
-
-
-@contextmanager
-def _explained() -> Iterator[None]:
-    """What a database reports, as advice."""
-    try:
-        yield
-    except (OperationalError, IntegrityError, DBAPIError, sql.exc.TimeoutError) as error:
-        reason = str(getattr(error, "orig", error))
-        if "full" in reason or "No space" in reason:
-            message, step = "The disk is full, so nothing was kept.", "Free disk space; try again."
-        elif "locked" in reason or isinstance(error, sql.exc.TimeoutError):
-            message, step = "The database is busy, so nothing was kept.", "Try again in a moment."
-        elif "append-only" in reason:
-            message, step = "The log can only be added to.", "Add a new entry instead."
-        elif isinstance(getattr(error, "orig", None), sqlite3.OperationalError) and any(
-            words in reason for words in ("I/O", "unable to open", "readonly")
-        ):
-            message = "The database cannot be opened or written, so nothing was kept."
-            step = "Free disk space and let the server write into its folder."
-        else:
-            message, step = (
-                "The database refused, so nothing was kept.",
-                "Try again; if it happens again, look at the server's log.",
-            )
-        raise ResourceError(message, next_step=step) from error
-
-
 def _hash(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
 def _head(connection: sql.Connection, study_id: str) -> tuple[int, str]:
-    last = connection.execute(
-        sql.select(_entries.c.number, _entries.c.hash)
-        .where(_entries.c.study == study_id)
-        .order_by(_entries.c.number.desc())
-        .limit(1)
-    ).first()
+    last = connection.execute(_LAST, {"study": study_id}).first()
     return (0, FIRST_HASH) if last is None else (last.number, last.hash)
 
 
@@ -766,6 +704,15 @@ def _study_of(connection: sql.Connection, study_id: str, *, locked: bool = False
     if row is None:
         raise UnknownStudyError("There is no such study.", next_step="Check the link.")
     return _study(row)
+
+
+def _status_of(connection: sql.Connection, study_id: str) -> str:
+    """Status of a study that is locked until the transaction ends."""
+    wanted = sql.select(_studies.c.status).where(_studies.c.id == study_id).with_for_update()
+    status = connection.execute(wanted).scalar_one_or_none()
+    if status is None:
+        raise UnknownStudyError("There is no such study.", next_step="Check the link.")
+    return str(status)
 
 
 @lru_cache(maxsize=64)
@@ -785,8 +732,10 @@ def _session_or_none(
 ) -> SessionRow | None:
     chosen = _sessions.select().where(wanted)
     row = connection.execute(chosen.with_for_update() if locked else chosen).first()
-    if row is None:
-        return None
+    return None if row is None else _session(row)
+
+
+def _session(row: sql.Row[Any]) -> SessionRow:
     return SessionRow(
         row.id,
         row.study,
@@ -807,8 +756,9 @@ def _session_of(
     return session
 
 
-def _trial(row: sql.Row[Any]) -> Trial:
-    return Trial(**{**row._mapping, "played": json.loads(row.played)})
+def _trial(row: Sequence[Any]) -> Trial:
+    fields = dict(zip(_trials.c.keys(), row, strict=True))
+    return Trial(**{**fields, "played": json.loads(fields["played"])})
 
 
 def _stimuli_of(row: sql.Row[Any]) -> Stimuli:

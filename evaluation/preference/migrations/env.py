@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from evaluation.preference.store import tables
+from evaluation.preference.tables import tables
 
 context.configure(
     connection=context.config.attributes["connection"],

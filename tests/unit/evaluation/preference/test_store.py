@@ -17,8 +17,8 @@ from evaluation.preference.store import (
     StudyFullError,
     StudyNotOpenError,
     UnknownStudyError,
-    tables,
 )
+from evaluation.preference.tables import tables
 from ltx2.errors import LTX2Error, RequestError, ResourceError
 from tests.unit.evaluation.preference.studies import (
     NO_LIMITS,
@@ -37,7 +37,7 @@ def a_trial(store, study_id):
 
 
 def test_migrations_lead_to_the_tables_that_the_code_knows(store):
-    with store._engine.connect() as connection:
+    with store._database.engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), tables) == []
 
 
@@ -72,7 +72,7 @@ def test_entries_cannot_be_changed_or_removed(store, tmp_path, statement):
     study_id = open_study(store, tmp_path)
     with (
         pytest.raises(sql.exc.DBAPIError, match="append-only"),
-        store._engine.begin() as connection,
+        store._database.engine.begin() as connection,
     ):
         connection.execute(sql.text(statement))
     assert store.verify(study_id) == 1
@@ -203,7 +203,7 @@ def test_a_locked_database_refuses_clearly_and_takes_the_vote_later(
 ):
     study_id = open_study(sqlite_store, tmp_path)
     trial = a_trial(sqlite_store, study_id)
-    monkeypatch.setattr("evaluation.preference.store.BUSY_S", 0.1)
+    monkeypatch.setattr("evaluation.preference.database.BUSY_S", 0.1)
     impatient = Store(f"sqlite:///{tmp_path / 'studies.db'}")
     other = sqlite3.connect(tmp_path / "studies.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
