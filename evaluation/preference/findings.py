@@ -82,7 +82,7 @@ def find(store: Store, study_id: str, *, resamples: int = 200) -> Findings:
             board = rank_votes(
                 votes,
                 evidence=export.evidence(store, study_id),
-                options=Options(resamples=resamples, seed=plan.seed),
+                options=Options(resamples=resamples, seed=plan.seed, screening=plan.screening),
             )
         except RequestError as error:
             board = NotRanked(f"{error.message} {error.next_step}")

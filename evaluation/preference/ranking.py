@@ -27,9 +27,9 @@ from evaluation.preference.screening import (
     DEFAULTS,
     Exclusion,
     RaterEvidence,
-    Thresholds,
     screen,
 )
+from evaluation.preference.study import ScreeningRules
 from evaluation.preference.votes import VoteTable
 from ltx2.errors import RequestError
 
@@ -139,13 +139,13 @@ class Options:
         axis: the main question; "overall" or the first by name where none is said.
         resamples: of the pigeonhole bootstrap; 0 leaves it out.
         seed: of everything drawn.
-        thresholds: of screening.
+        screening: the rules of the study's plan.
     """
 
     axis: str | None = None
     resamples: int = 200
     seed: int = 0
-    thresholds: Thresholds = DEFAULTS
+    screening: ScreeningRules = DEFAULTS
 
 
 USUAL = Options()
@@ -167,7 +167,7 @@ def rank_votes(
     main = votes if axis is None else _on_axis(votes, axis)
     overall, exclusions = _rank(main, options, evidence=evidence)
     kept = set(main.rater.names) - {out.rater for out in exclusions}
-    quick = Options(axis, 0, options.seed, options.thresholds)
+    quick = Options(axis, 0, options.seed, options.screening)
     screened: Ranking | NotRanked = overall
     if exclusions:
         inside = np.array([name in kept for name in main.rater.names])[main.rater.codes]
@@ -224,7 +224,7 @@ def _rank(
     cells, cell = Cells.of(votes)
     fit = fit_davidson(cells)
     naive, clustered = naive_covariance(fit), two_way_covariance(fit, votes, cell)
-    exclusions = screen(fit, votes, cell, evidence=evidence, thresholds=options.thresholds)
+    exclusions = screen(fit, votes, cell, evidence=evidence, rules=options.screening)
     order = np.argsort(-fit.theta, kind="stable")
     win, better = win_intervals(fit, clustered)
     ranks, separated = rank_intervals(fit, clustered, seed=options.seed)

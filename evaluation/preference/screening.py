@@ -1,7 +1,13 @@
-"""Which raters did not judge, each with the reason; thresholds are set before the first vote.
+"""Which raters did not judge, each with the reason; the rules are set before the first vote.
 
 Attention, repeats and time come from the session; likelihood, side and anomaly from the votes. The
 ranking is always given with and without exclusions.
+
+A rater with a thousand votes fails a test of significance for a taste or a habit that changes
+nothing. So beside each p-value stands the size of what it found. For likelihood and anomaly that is
+what guessing would have explained: a rater whose votes the others' fit tells less well than shares
+of answers alone do (so many left, so many ties) pays no heed to what is shown, or reads the scale
+the other way round; one whose votes it tells better judges, if noisily.
 """
 
 from collections.abc import Sequence
@@ -12,6 +18,7 @@ from scipy.stats import binom, chi2
 
 from evaluation.preference.davidson import DavidsonFit, probabilities
 from evaluation.preference.intervals import leave_one_out
+from evaluation.preference.study import ScreeningRules
 from evaluation.preference.votes import VoteTable
 
 
@@ -37,26 +44,6 @@ class RaterEvidence:
 
 
 @dataclass(frozen=True)
-class Thresholds:
-    """Below or beyond which a rater is excluded.
-
-    Attributes:
-        attention, repeats: least share passed.
-        likelihood_z: least standardised log-likelihood under the fit without the rater.
-        side_p: of the binomial test that both sides are chosen equally often.
-        anomaly_p: of Fisher's test that the votes are unlikely, over all times it is made.
-        anomaly_after: numbers of votes after which Fisher's test is made.
-    """
-
-    attention: float = 0.75
-    repeats: float = 0.6
-    likelihood_z: float = -3.0
-    side_p: float = 0.001
-    anomaly_p: float = 0.001
-    anomaly_after: tuple[int, ...] = (10, 20, 40, 80)
-
-
-@dataclass(frozen=True)
 class Exclusion:
     """A rater left out, and every reason for it."""
 
@@ -64,7 +51,7 @@ class Exclusion:
     reasons: tuple[str, ...]
 
 
-DEFAULTS = Thresholds()
+DEFAULTS = ScreeningRules()
 
 
 def screen(
@@ -73,7 +60,7 @@ def screen(
     cell: np.ndarray,
     *,
     evidence: Sequence[RaterEvidence] = (),
-    thresholds: Thresholds = DEFAULTS,
+    rules: ScreeningRules = DEFAULTS,
 ) -> tuple[Exclusion, ...]:
     """Raters to leave out, by name.
 
@@ -81,33 +68,39 @@ def screen(
         fit: of all `votes`.
         cell: [N], each vote's cell, as from `Cells.of`.
         evidence: what sessions saw; raters without votes are passed over.
+        rules: of the study's plan.
     """
     reasons: dict[str, list[str]] = {name: [] for name in votes.rater.names}
     for seen in evidence:
-        reasons.get(seen.rater, []).extend(_session_reasons(seen, thresholds))
+        reasons.get(seen.rater, []).extend(_session_reasons(seen, rules))
     for found in (
-        _unlikely(fit, votes, cell, thresholds),
-        _one_sided(votes, thresholds),
+        _unlikely(fit, votes, cell, rules),
+        _one_sided(votes, rules),
     ):
         for rater, reason in found:
             reasons[votes.rater.names[rater]].append(reason)
     return tuple(Exclusion(name, tuple(why)) for name, why in reasons.items() if why)
 
 
-def _session_reasons(seen: RaterEvidence, limits: Thresholds) -> list[str]:
+def _session_reasons(seen: RaterEvidence, rules: ScreeningRules) -> list[str]:
     reasons = []
-    if seen.attention_shown and seen.attention_passed / seen.attention_shown < limits.attention:
+    if _failed(seen.attention_passed, seen.attention_shown, rules.min_attention, rules.max_luck):
         reasons.append(f"attention: {seen.attention_passed} of {seen.attention_shown} passed")
-    if seen.repeats_shown and seen.repeats_same / seen.repeats_shown < limits.repeats:
+    if _failed(seen.repeats_same, seen.repeats_shown, rules.min_repeat_consistency, rules.max_luck):
         reasons.append(f"repeats: {seen.repeats_same} of {seen.repeats_shown} answered alike")
     trial, clip = seen.median_trial_s, seen.median_clip_s
-    if trial is not None and clip is not None and trial < clip:
+    if trial is not None and clip is not None and trial < rules.min_time_share * clip:
         reasons.append(f"time: voted after {trial:.1f} s on clips of {clip:.1f} s")
     return reasons
 
 
+def _failed(passed: int, shown: int, share: float, luck: float) -> bool:
+    """Whether fewer than the share were passed, and that is no bad luck."""
+    return passed < share * shown and float(binom.cdf(passed, shown, share)) <= luck
+
+
 def _unlikely(
-    fit: DavidsonFit, votes: VoteTable, cell: np.ndarray, limits: Thresholds
+    fit: DavidsonFit, votes: VoteTable, cell: np.ndarray, rules: ScreeningRules
 ) -> list[tuple[int, str]]:
     """By likelihood and by Fisher's test, under the fit without the rater."""
     rater, raters = votes.rater.codes, len(votes.rater)
@@ -124,8 +117,12 @@ def _unlikely(
     place = 1 - votes.outcome
     surprise = _sums(logs[rows, place] - mean, rater, raters)
     z = surprise / np.sqrt(np.maximum(_sums(variance, rater, raters), 1e-12))
+    guessed = np.log((np.bincount(place, minlength=3) / len(votes))[place])
+    gain = _sums(logs[rows, place] - guessed, rater, raters) / np.bincount(rater, minlength=raters)
+    size = "guessing tells the votes better, by {:.2f} nats each"
     found = [
-        (int(r), f"likelihood: z = {z[r]:.1f}") for r in np.flatnonzero(z < limits.likelihood_z)
+        (int(r), f"likelihood: z = {z[r]:.1f}, {size.format(-gain[r])}")
+        for r in np.flatnonzero((z < rules.min_log_likelihood_z) & (gain < 0))
     ]
     # Chance of an answer as unlikely as the one given, or more.
     own = chances[rows, place][:, None]
@@ -135,18 +132,19 @@ def _unlikely(
     many = np.diff(np.append(begin, len(votes)))
     total = np.append(0, np.cumsum(-2 * np.log(np.maximum(p[order], 1e-300))))
     told = set()
-    for after in limits.anomaly_after:
-        able = np.flatnonzero(many >= after)
+    for after in rules.anomaly_after:
+        able = np.flatnonzero((many >= after) & (gain < 0))
         statistic = total[begin[able] + after] - total[begin[able]]
-        limit = chi2.isf(limits.anomaly_p / len(limits.anomaly_after), 2 * after)
+        limit = chi2.isf(rules.max_anomaly_p / len(rules.anomaly_after), 2 * after)
         for r in able[statistic > limit]:
             if r not in told:
                 told.add(r)
-                found.append((int(r), f"anomaly: the first {after} votes are unlikely together"))
+                reason = f"anomaly: the first {after} votes are unlikely together"
+                found.append((int(r), f"{reason}, {size.format(-gain[r])}"))
     return found
 
 
-def _one_sided(votes: VoteTable, limits: Thresholds) -> list[tuple[int, str]]:
+def _one_sided(votes: VoteTable, rules: ScreeningRules) -> list[tuple[int, str]]:
     raters = len(votes.rater)
     left = _sums(votes.outcome == 1, votes.rater.codes, raters)
     decided = _sums(votes.outcome != 0, votes.rater.codes, raters)
@@ -158,7 +156,9 @@ def _one_sided(votes: VoteTable, limits: Thresholds) -> list[tuple[int, str]]:
             f"side: {int(more[r])} of {int(decided[r])} decisive votes for the "
             f"{'left' if left[r] == more[r] else 'right'}",
         )
-        for r in np.flatnonzero(p < limits.side_p)
+        for r in np.flatnonzero(
+            (p < rules.max_same_side_p) & (more >= rules.min_same_side_share * decided)
+        )
     ]
 
 

@@ -164,19 +164,33 @@ class SessionPlan(_Part):
 class ScreeningRules(_Part):
     """Whose votes are left out of the second reading of the results; the first leaves none out.
 
+    Nobody is left out for an effect that is only significant, nor for one that a few trials show
+    by bad luck: where a rule has a share and a chance, both must hold.
+
     Attributes:
         min_attention: share of attention trials answered right.
         min_repeat_consistency: share of repeats answered as before (left, tie, right).
+        max_luck: chance that a rater who keeps to one of these shares does as badly or worse; a
+            rater above it stays (one slip of two attention trials has a chance of 0.44).
         min_time_share: median time per vote over the length of the clip.
-        min_log_likelihood_z: against the fit of all others.
-        max_same_side_p: binomial p-value of always choosing the same side.
+        min_log_likelihood_z: against the fit of all others; and the votes must be told better by
+            guessing with everybody's shares of answers than by that fit.
+        max_same_side_p: binomial p-value of choosing sides evenly.
+        min_same_side_share: of decisive votes on one side.
+        max_anomaly_p: of Fisher's test that the votes are unlikely together, over all the times
+            it is made; guessing must tell them better here too.
+        anomaly_after: numbers of votes after which it is made.
     """
 
     min_attention: Share = 0.75
     min_repeat_consistency: Share = 0.6
+    max_luck: Share = 0.2
     min_time_share: Annotated[float, Field(ge=0.0)] = 1.0
     min_log_likelihood_z: float = -3.0
     max_same_side_p: Share = 0.001
+    min_same_side_share: Share = 0.8
+    max_anomaly_p: Share = 0.001
+    anomaly_after: tuple[Annotated[int, Field(ge=1)], ...] = (10, 20, 40, 80)
 
 
 class StoppingRule(_Part):

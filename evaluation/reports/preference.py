@@ -124,10 +124,12 @@ def _standing(found: Findings) -> Section:
         ("Stops", _stopping(found)),
         (
             "Second reading leaves out",
-            f"attention below {rules.min_attention:.0%}, repeats below "
-            f"{rules.min_repeat_consistency:.0%}, median time below "
-            f"{rules.min_time_share:g} of the clip, likelihood z below "
-            f"{rules.min_log_likelihood_z:g}, one side at p below {rules.max_same_side_p:g}",
+            f"attention below {rules.min_attention:.0%} or repeats below "
+            f"{rules.min_repeat_consistency:.0%} (and at most {rules.max_luck:.0%} bad luck); "
+            f"median time below {rules.min_time_share:g} of the clip; likelihood z below "
+            f"{rules.min_log_likelihood_z:g} where guessing would tell the votes better; one side "
+            f"in {rules.min_same_side_share:.0%} of decisive votes at p below "
+            f"{rules.max_same_side_p:g}",
         ),
     ]
     parts.append(
