@@ -26,6 +26,10 @@ def rank(
         str, typer.Option(help="Columns of numbers, left minus right, to correct for.")
     ] = "",
     slices: Annotated[str, typer.Option(help="Columns to rank by value of, as language.")] = "",
+    propensity: Annotated[
+        str | None,
+        typer.Option(help="Column of the probability with which the pair was chosen, if it was."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Everything, as JSON.")] = False,
 ) -> None:
@@ -48,6 +52,7 @@ def rank(
         axis=axis,
         covariates=_listed(covariates),
         slices=_listed(slices),
+        propensity=propensity,
     )
     board = rank_votes(table, options=Options(seed=seed))
     typer.echo(json.dumps(board.as_json(), indent=2) if as_json else "\n".join(_lines(board)))

@@ -9,16 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evaluation.preference.store import Entry, Store, pair_name
-from evaluation.preference.study import BOTH_BAD, FIVE_ANSWERS, OVERALL, Study
+from evaluation.preference.study import BOTH_BAD, FIVE_ANSWERS, OVERALL, SIGNS, Study
 from ltx2.errors import RequestError, ResourceError
 from ltx2.files import replaced
 
 if TYPE_CHECKING:
     from evaluation.preference.blinding import Guess
     from evaluation.preference.screening import RaterEvidence
-
-SIGNS = {"left_much": 1, "left": 1, "tie": 0, BOTH_BAD: 0, "right": -1, "right_much": -1}
-"""Whom an answer prefers: 1 the left clip, -1 the right one."""
 
 
 def last_votes(store: Store, study_id: str) -> list[Entry]:
@@ -147,6 +144,7 @@ def _row(
         "language": prompt.language,
         "suite": prompt.suite,
         "position": vote["position"],
+        "propensity": vote.get("propensity"),
         "revision": entry.revision,
         "reasons": " ".join(vote["reasons"]),
         "trial_s": vote["trial_s"],

@@ -5,6 +5,7 @@ import secrets
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 from evaluation.preference.clips import Source, gather
@@ -46,7 +47,7 @@ def open_study(
     gathered.require_complete()
     plan = with_prompts(row.plan, gathered.prompts)
     sessions = design(plan)
-    wanted = _pairs_of(sessions)
+    wanted = _pairs_of(sessions, plan)
     _require_like_shapes(wanted.values(), gathered.sources, plan)
     stimuli = {}
     for done, (name, trial) in enumerate(wanted.items()):
@@ -124,11 +125,15 @@ class Opener:
             self._openings[study_id] = Opening(count, count)
 
 
-def _pairs_of(sessions: Sequence[PlannedSession]) -> dict[str, PlannedTrial]:
+def _pairs_of(sessions: Sequence[PlannedSession], plan: Study) -> dict[str, PlannedTrial]:
+    """What must be ready to be shown, by `pair_name`."""
+    trials = [trial for session in sessions for trial in session.trials]
+    if plan.pair_choice == "active":
+        pairs = list(combinations([model.name for model in plan.models], 2))
+        prompts = sorted({trial.prompt for trial in trials if trial.kind == "test"})
+        trials += [PlannedTrial("test", prompt, *pair) for prompt in prompts for pair in pairs]
     return {
-        pair_name(trial.prompt, trial.left, trial.right, trial.late_side): trial
-        for session in sessions
-        for trial in session.trials
+        pair_name(trial.prompt, trial.left, trial.right, trial.late_side): trial for trial in trials
     }
 
 

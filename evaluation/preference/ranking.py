@@ -22,6 +22,7 @@ from evaluation.preference.intervals import (
     two_way_covariance,
     win_intervals,
 )
+from evaluation.preference.pairing import reweighted_strengths
 from evaluation.preference.planning import Circumstances, detectable_win_rate
 from evaluation.preference.screening import (
     DEFAULTS,
@@ -77,6 +78,8 @@ class Ranking:
         design_effect: mean of (clustered / naive standard error) squared.
         detectable: win rate that this many votes a pair show with 80 % power.
         agreement: of raters; None for parts of a ranking that were not asked for it.
+        reweighted: strengths with every vote weighed by the inverse of its pair's propensity, to
+            be held against `models`; None where pairs were not chosen by what votes had left open.
         notes: what to know before believing it.
     """
 
@@ -96,6 +99,7 @@ class Ranking:
     design_effect: float
     detectable: float
     agreement: Agreement
+    reweighted: tuple[float, ...] | None
     notes: tuple[str, ...]
 
 
@@ -232,6 +236,7 @@ def _rank(
     wide, narrow = theta_intervals(fit, clustered), theta_intervals(fit, naive)
     effect = _design_effect(fit, clustered, naive)
     drawn = _bootstrap(fit, votes, cell, options)
+    again = None if votes.propensity is None else reweighted_strengths(votes)
     voted = np.bincount(votes.left, minlength=count) + np.bincount(votes.right, minlength=count)
     side = count - 1
     a_pair = len(votes) / (count * (count - 1) / 2)
@@ -268,9 +273,23 @@ def _rank(
         design_effect=effect,
         detectable=detectable_win_rate(a_pair, Circumstances(min(ties, 0.999), max(effect, 1.0))),
         agreement=agreement(votes, seed=options.seed, resamples=options.resamples or 100),
-        notes=_notes(votes),
+        reweighted=None if again is None else tuple(float(again[i]) for i in order),
+        notes=(*_notes(votes), *_moved(votes.models, wide, again)),
     )
     return ranking, exclusions
+
+
+def _moved(
+    models: Sequence[str], plain: Sequence[Interval], again: np.ndarray | None
+) -> tuple[str, ...]:
+    if again is None:
+        return ()
+    return tuple(
+        f"{name} has {again[i]:+.2f} where votes are weighed by the inverse of their pairs' "
+        "propensities, outside its interval: the choice of pairs had a say in its rank."
+        for i, name in enumerate(models)
+        if not plain[i].low <= again[i] <= plain[i].high
+    )
 
 
 def _design_effect(fit: DavidsonFit, clustered: Covariance, naive: Covariance) -> float:

@@ -8,12 +8,14 @@ another pair; a vote is taken only when both clips were played.
 
 import hmac
 import math
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from evaluation.canonical import canonical
@@ -34,6 +36,9 @@ from evaluation.preference.store import (
 )
 from evaluation.preference.study import Axis
 from ltx2.errors import RequestError
+
+if TYPE_CHECKING:
+    from evaluation.preference.pairing import Tally
 
 SIDES: tuple[Side, Side] = ("left", "right")
 
@@ -268,6 +273,8 @@ class Sessions:
         self._raters = Limiter(limits.rater)
         self._addresses = Limiter(limits.address)
         self._joins = Limiter(limits.joins)
+        self._tallies: dict[str, Tally] = {}
+        self._tally_lock = threading.Lock()
 
     def join(self, study_id: str, address: str) -> tuple[str, State]:
         """The token of a new session, for the link, and where it stands.
@@ -475,6 +482,8 @@ class Sessions:
 
     def _shown(self, view: View, trial: Trial) -> Pair:
         if trial.shown_at is None:
+            if view.study.plan.pair_choice == "active":
+                trial = self._chosen(view, trial)
             trial = self._store.set_shown(trial)
         study, row = view.study, view.session
         before = view.votes.get(trial.id)
@@ -499,6 +508,27 @@ class Sessions:
             answers={} if before is None else before.answers,
             can_go_back=revision == 1 and _previous(view) is not None,
         )
+
+    def _chosen(self, view: View, trial: Trial) -> Trial:
+        """The trial with the pair to show, where pairs are chosen by what votes have left open."""
+        if trial.kind == "repeat" and trial.repeats is not None:
+            shown = view.trials[trial.repeats]
+            return replace(trial, left=shown.right, right=shown.left)
+        if trial.kind != "test":
+            return trial
+        # The statistics take as long to import as the rest of the server.
+        from evaluation.preference.pairing import Tally
+
+        study = view.study
+        with self._tally_lock:
+            tally = self._tallies.get(study.id)
+            if tally is None:
+                models = [model.name for model in study.plan.models]
+                tally = self._tallies[study.id] = Tally(models, study.plan.axes[-1].key)
+            tally.add(self._store.entries(study.id, after=tally.last_entry))
+            seed = int(opaque_name(study.secret, "pair", trial.id), 16)
+            left, right, propensity = tally.choose(trial.prompt, np.random.default_rng(seed))
+        return replace(trial, left=left, right=right, propensity=propensity)
 
     def _view(self, token: str, address: str) -> View:
         if address:
@@ -537,6 +567,7 @@ class Sessions:
             "axes": list(row.axes),
             "trial_s": round(self._clock() - shown_at, 3),
             "duration_s": round(stimuli.duration_s, 3),
+            **({} if trial.propensity is None else {"propensity": trial.propensity}),
         }
 
     def _note(self, study_id: str, kind: str, content: Mapping[str, Any]) -> None:

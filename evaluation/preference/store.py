@@ -112,6 +112,8 @@ class Trial:
         kind, prompt, left, right, late_side, repeats: as in `PlannedTrial`.
         shown_at: when it was first handed out, seconds since 1970.
         played: seconds of media time per side that were played at least once, and times started.
+        propensity: probability with which the pair was chosen when it was shown; None where it
+            was planned.
     """
 
     id: str
@@ -125,6 +127,7 @@ class Trial:
     repeats: int | None
     shown_at: float | None
     played: Mapping[str, Any]
+    propensity: float | None = None
 
 
 @dataclass(frozen=True)
@@ -436,12 +439,21 @@ class Store:
             return tuple(_trial(row) for row in rows)
 
     def set_shown(self, trial: Trial) -> Trial:
-        """The trial with the time when it was first handed out; later calls change nothing."""
+        """The trial as it was first handed out, with the time; later calls change nothing.
+
+        Args:
+            trial: with the pair to show, which becomes its pair for good.
+        """
         with self._database.jots() as connection:
             connection.execute(
                 _trials.update()
                 .where(_trials.c.id == trial.id, _trials.c.shown_at.is_(None))
-                .values(shown_at=self._clock())
+                .values(
+                    shown_at=self._clock(),
+                    left=trial.left,
+                    right=trial.right,
+                    propensity=trial.propensity,
+                )
             )
             return _trial(
                 connection.execute(_trials.select().where(_trials.c.id == trial.id)).one()
@@ -528,11 +540,13 @@ class Store:
 
         return self._database.add(study_id, work)
 
-    def entries(self, study_id: str) -> Iterator[Entry]:
-        """The whole log, in order."""
+    def entries(self, study_id: str, *, after: int = 0) -> Iterator[Entry]:
+        """The log, in order, or what was added after the entry of a number."""
         with self._database.reads() as connection:
             rows = connection.execute(
-                _entries.select().where(_entries.c.study == study_id).order_by(_entries.c.number)
+                _entries.select()
+                .where(_entries.c.study == study_id, _entries.c.number > after)
+                .order_by(_entries.c.number)
             )
             for row in rows:
                 yield _entry(row)

@@ -24,6 +24,9 @@ THREE_ANSWERS = ("left", "tie", "right")
 FIVE_ANSWERS = ("left_much", "left", "tie", "right", "right_much")
 """Comparison category rating with five points, from left to right."""
 
+SIGNS = {"left_much": 1, "left": 1, "tie": 0, BOTH_BAD: 0, "right": -1, "right_much": -1}
+"""Whom an answer prefers: 1 the left clip, -1 the right one."""
+
 Name = Annotated[str, Field(min_length=1, max_length=120)]
 PromptId = Annotated[str, Field(min_length=1, max_length=120, pattern=r"^[^/\\\x00-\x1f]+$")]
 Key = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
@@ -228,6 +231,8 @@ class Study(_Part):
         raters: planned number of people.
         reserve_raters: further sessions designed for those who drop out.
         seed: of the design.
+        pair_choice: "planned" draws all pairs before the first vote; "active" chooses the pair of a
+            test when it is shown, by what votes have left open, and logs with which probability.
         session, stimulus, screening, stopping: see there.
         reveal_models: whether raters learn at the very end who made what.
     """
@@ -249,6 +254,7 @@ class Study(_Part):
     raters: Annotated[int, Field(ge=1, le=100_000)] = 35
     reserve_raters: Annotated[int, Field(ge=0, le=100_000)] = 0
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 1
+    pair_choice: Literal["planned", "active"] = "planned"
     session: SessionPlan = Field(default_factory=SessionPlan)
     stimulus: StimulusPlan = Field(default_factory=StimulusPlan)
     screening: ScreeningRules = Field(default_factory=ScreeningRules)

@@ -50,8 +50,11 @@ trials = sql.Table(
     sql.Column("repeats", sql.Integer),
     sql.Column("shown_at", sql.Float),
     sql.Column("played", sql.Text, nullable=False),
+    sql.Column("propensity", sql.Float),
     sql.UniqueConstraint("session", "position"),
 )
+
+"""`propensity` is set where the pair was chosen when it was shown, with `left` and `right`."""
 
 stimuli = sql.Table(
     "stimuli",

@@ -67,6 +67,8 @@ class VoteTable:
         axis: which question was answered; None where there was only one.
         covariates: name to [N] float, how much more of it the left clip has than the right.
         slices: name to the column that cuts the votes into groups (language, suite).
+        propensity: [N], probability with which the pair was chosen; None where it was not chosen
+            by what votes had left open.
     """
 
     rater: Factor
@@ -79,6 +81,7 @@ class VoteTable:
     axis: Factor | None = None
     covariates: Mapping[str, np.ndarray] = field(default_factory=dict)
     slices: Mapping[str, Factor] = field(default_factory=dict)
+    propensity: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.left)
@@ -105,6 +108,7 @@ class VoteTable:
             axis=None if self.axis is None else self.axis.where(kept),
             covariates={name: values[kept] for name, values in self.covariates.items()},
             slices={name: factor.where(kept) for name, factor in self.slices.items()},
+            propensity=None if self.propensity is None else self.propensity[kept],
         )
 
     @classmethod
@@ -116,6 +120,7 @@ class VoteTable:
         axis: str | None = None,
         covariates: Sequence[str] = (),
         slices: Sequence[str] = (),
+        propensity: str | None = None,
     ) -> "VoteTable":
         """Votes of a data frame.
 
@@ -125,13 +130,15 @@ class VoteTable:
             axis: column that says which question was answered.
             covariates: columns of numbers, left minus right.
             slices: columns to cut the votes by.
+            propensity: column of the probability with which the pair was chosen.
 
         Raises:
             RequestError: a column is missing, or a row has no name, an unknown answer, twice the
                 same model, or something that is no number.
         """
         named = {role: (columns or {}).get(role, role) for role in ROLES}
-        _require_columns(frame, [*named.values(), *([axis] if axis else []), *covariates, *slices])
+        others = [name for name in (axis, propensity) if name]
+        _require_columns(frame, [*named.values(), *others, *covariates, *slices])
         if not len(frame):
             raise RequestError("The file holds no votes.", next_step="Collect votes first.")
         texts = {role: _names(frame, name) for role, name in named.items() if role != "answer"}
@@ -156,6 +163,7 @@ class VoteTable:
             axis=Factor.of(_names(frame, axis)) if axis else None,
             covariates={name: _numbers(frame, name) for name in covariates},
             slices={name: Factor.of(_names(frame, name)) for name in slices},
+            propensity=_chances(frame, propensity) if propensity else None,
         )
 
 
@@ -166,19 +174,22 @@ def read_votes(
     axis: str | None = None,
     covariates: Sequence[str] = (),
     slices: Sequence[str] = (),
+    propensity: str | None = None,
 ) -> VoteTable:
     """Votes of a CSV, TSV, JSON lines or Parquet file, told apart by the ending.
 
     Args:
-        columns, axis, covariates, slices: as in `VoteTable.from_frame`.
+        columns, axis, covariates, slices, propensity: as in `VoteTable.from_frame`.
 
     Raises:
         RequestError: the file cannot be read, or as in `VoteTable.from_frame`.
     """
     named = [(columns or {}).get(role, role) for role in ROLES]
-    wanted = {*named, *([axis] if axis else []), *covariates, *slices}
-    frame = _read_frame(path, wanted)
-    return VoteTable.from_frame(frame, columns, axis=axis, covariates=covariates, slices=slices)
+    others = [name for name in (axis, propensity) if name]
+    frame = _read_frame(path, {*named, *others, *covariates, *slices})
+    return VoteTable.from_frame(
+        frame, columns, axis=axis, covariates=covariates, slices=slices, propensity=propensity
+    )
 
 
 def read_answers(values: pd.Series, column: str = "answer") -> tuple[np.ndarray, np.ndarray]:
@@ -271,6 +282,18 @@ def _numbers(frame: pd.DataFrame, column: str) -> np.ndarray:
     return values
 
 
+def _chances(frame: pd.DataFrame, column: str) -> np.ndarray:
+    """[N] of probabilities above 0."""
+    values = _numbers(frame, column)
+    wrong = np.flatnonzero((values <= 0) | (values > 1))
+    if len(wrong):
+        raise RequestError(
+            f"Row {wrong[0] + 1}, column {column!r}: {values[wrong[0]]:g} is no probability.",
+            next_step="Give the probability with which the pair was chosen, above 0 and up to 1.",
+        )
+    return values
+
+
 def _read_frame(path: Path, wanted: set[str]) -> pd.DataFrame:
     suffix = path.suffix.lower()
     try:
@@ -284,7 +307,7 @@ def _read_frame(path: Path, wanted: set[str]) -> pd.DataFrame:
                 encoding="utf-8-sig",
             )
         if suffix in (".jsonl", ".ndjson"):
-            return pd.read_json(path, lines=True, dtype=False, convert_dates=False)
+            return pd.read_json(path, lines=True, dtype=False)
         if suffix == ".parquet":
             return pd.read_parquet(path)
     except OSError as error:

@@ -55,7 +55,7 @@ def open_study(store, folder, plan=None, duration_s=2.0):
     study_id = store.create(plan).id
     sessions = design(plan)
     stimuli = {}
-    for name in _pairs_of(sessions):
+    for name in _pairs_of(sessions, plan):
         files = []
         for side in ("first", "second"):
             path = folder / f"{secrets.token_hex(6)}.mp4"
