@@ -23,7 +23,7 @@ BROKEN = phrase(
 
 def error_in_words(error: LTX2Error) -> str:
     """What happened and what to do, for the visitor who asked."""
-    return f"{retold(error.message)} {retold(error.next_step)}"
+    return retold(str(error))
 
 
 @contextmanager

@@ -285,7 +285,7 @@ def _state(state: State) -> str:
         case Halted("", _):
             return escape(say("stopped; what came is kept."))
         case Halted(message, next_step):
-            return escape(f"{retold(message)} {retold(next_step)}")
+            return escape(retold(f"{message} {next_step}"))
         case _:
             return escape(say("asking the Hub, or waiting for another download."))
 

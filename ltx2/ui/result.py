@@ -128,7 +128,7 @@ def render_status(job: Job) -> str:
         case Done(seconds=seconds):
             return _status(say("Made in {time}.", time=_seconds(seconds)))
         case Failed(message, next_step):
-            return _status(f"{retold(message)} {retold(next_step)}", kind="failed")
+            return _status(retold(f"{message} {next_step}"), kind="failed")
         case Cancelled():
             return _status(say("Stopped."))
 

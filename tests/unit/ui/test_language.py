@@ -1,9 +1,21 @@
 import json
+import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from gradio.context import LocalContext
 
+from ltx2.errors import LTX2Error
+from ltx2.media.guarded import read_recipe_guarded
+from ltx2.prompting.hints import hints
+from ltx2.request import Request
+from ltx2.serving.access import Door
+from ltx2.serving.jobs import INTERRUPTED
+from ltx2.serving.preflight import Change, Fits, Preflight, TooLarge
+from ltx2.serving.timing import Forecast
+from ltx2.serving.worker import BROKEN
+from ltx2.settings import Settings
 from ltx2.ui import language
 from ltx2.ui.language import label, preferred, retold, say, translations
 
@@ -24,9 +36,9 @@ def asked_in():
 
 @pytest.fixture
 def table(tmp_path, monkeypatch):
-    """Makes tables known for the length of a test."""
-    for name in ("_phrases", "_retold"):
-        monkeypatch.setattr(language, name, getattr(language, name).copy())
+    """Makes tables known for the length of a test, and no others."""
+    monkeypatch.setattr(language, "_phrases", {})
+    monkeypatch.setattr(language, "_retold", set())
 
     def add(name="more.json", **phrases):
         (tmp_path / name).write_text(json.dumps(phrases), "utf-8")
@@ -102,3 +114,47 @@ def test_what_the_page_says_itself_is_no_pattern_for_others(asked_in, table):
     table("page.json", **{"{anything} left": {"de": "noch {anything}"}})
     asked_in("de")
     assert retold("two left") == "two left"
+
+
+def error_of(call, *values, **named):
+    with pytest.raises(LTX2Error) as caught:
+        call(*values, **named)
+    return str(caught.value)
+
+
+def asked_too_often():
+    door = Door(Settings(visitor_rate=1))
+    door.admit("a", None)
+    door.admit("a", None)
+
+
+def met_by_visitors(folder: Path):
+    """Sentences of lower floors as they come up, made by what makes them."""
+    yield error_of(Request, prompt=" ")
+    yield error_of(Request, prompt="x" * 100_000)
+    yield error_of(asked_too_often)
+    (folder / "a.mp4").write_bytes(b"no video")
+    yield error_of(read_recipe_guarded, folder / "a.mp4")
+    (folder / "b.mp4").write_bytes(b"")
+    yield error_of(read_recipe_guarded, folder / "b.mp4")
+    too_large = TooLarge(3 * 10**9, 10**9, Change(None, None, "Shorten it to 2.4 s."))
+    yield Preflight(Fits(1, 2), Forecast(1.0, 1.0, 5.0, 1.0, 6.0, 9.0)).sentence
+    yield Preflight(too_large, None).sentence
+    for failed in (INTERRUPTED, BROKEN):
+        yield f"{failed.message} {failed.next_step}"
+    for prompt in (
+        'A man says "Bonjour, comment allez-vous ce matin".',
+        "Ein Hund läuft im Garten",
+    ):
+        for hint in hints(prompt, duration_s=0.2):
+            yield hint.text
+
+
+def test_what_visitors_commonly_meet_is_translated_with_its_values(asked_in, tmp_path):
+    found = list(met_by_visitors(tmp_path))
+    assert len(found) > 12
+    asked_in("de")
+    for sentence in found:
+        told = retold(sentence)
+        assert told != sentence, sentence
+        assert re.findall(r"\d+", told) == re.findall(r"\d+", sentence), told
