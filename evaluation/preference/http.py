@@ -16,7 +16,8 @@ fields of the class of that name in `session`.
     POST /rating/session/guesses            [{"trial", "side", "model" or null}]
     GET  /rating/clips/{session}/{name}     MP4, ranges, never cached; names are those of the pair
 
-The owner. `Authorization: Bearer PASSWORD`; without a password set, these do not exist.
+The owner. `Authorization: Bearer PASSWORD`, or on a Space the cookie of who signed in as its owner
+(changes then need the page's own Origin). Where neither can be, these do not exist.
 
     GET  /rating/studies                    all of them
     POST /rating/studies                    YAML or JSON of a study: a draft
@@ -122,6 +123,7 @@ def preference_router(
     opener: Opener,
     *,
     owner_password: str | None,
+    signed_in_owner: Callable[[Request], bool] | None = None,
     address_of: AddressOf | None = None,
     limits: Limits | None = None,
 ) -> APIRouter:
@@ -129,7 +131,9 @@ def preference_router(
 
     Args:
         store, sessions, opener: what answers.
-        owner_password: None leaves the owner's part out.
+        owner_password: None where there is none.
+        signed_in_owner: whether who asks has signed in as the owner; None where nobody can. With
+            neither of the two the owner's part is left out.
         address_of: address of who asks, which a proxy may have passed on; usually of who connects.
         limits: of attempts at the password.
     """
@@ -137,9 +141,9 @@ def preference_router(
     router = APIRouter(prefix=PATH, route_class=_Route)
     _add_session(router, sessions, address_of)
     _add_votes(router, sessions, address_of)
-    if owner_password:
+    if owner_password or signed_in_owner:
         attempts = Limiter((limits or Limits()).passwords)
-        guard = Depends(_owner_only(owner_password, attempts, address_of))
+        guard = Depends(_owner_only(owner_password, signed_in_owner, attempts, address_of))
         owner = APIRouter(route_class=_Route, dependencies=[guard])
         _add_studies(owner, store, opener)
         _add_results(owner, store)
@@ -306,11 +310,17 @@ def _summary(store: Store, opener: Opener, row: StudyRow) -> dict[str, Any]:
 
 
 def _owner_only(
-    password: str, attempts: Limiter, address_of: AddressOf
+    password: str | None,
+    signed_in_owner: Callable[[Request], bool] | None,
+    attempts: Limiter,
+    address_of: AddressOf,
 ) -> Callable[[Request, str], None]:
     def check(request: Request, authorization: Authorization = "") -> None:
+        if not authorization and signed_in_owner is not None and signed_in_owner(request):
+            return
         # Both as bytes: what is compared must not be refused for its letters.
-        if not hmac.compare_digest(_bearer(authorization).encode(), password.encode()):
+        given = _bearer(authorization).encode()
+        if not password or not hmac.compare_digest(given, password.encode()):
             attempts.take(address_of(request))
             raise NotTheOwnerError(
                 "This is for the owner of the studies.", next_step="Give the right password."

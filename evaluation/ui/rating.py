@@ -11,6 +11,7 @@ from evaluation.preference.place import database_url, studies_folder
 from evaluation.preference.session import Sessions
 from evaluation.preference.store import Store
 from evaluation.ui.rate_page import rate_router
+from evaluation.ui.sign_in import owner_of_space
 from ltx2.serving.access import Door
 from ltx2.settings import Settings
 
@@ -20,7 +21,7 @@ def rating_routers(settings: Settings, environment: Mapping[str, str]) -> tuple[
 
     Args:
         settings: of the server. Without a password of the owner, the owner's part,
-            `/rating/studies`, does not exist.
+            `/rating/studies`, does not exist, save on a Space that its owner can sign in to.
         environment: says whether this is a Space, where votes are committed to a dataset.
 
     Raises:
@@ -33,11 +34,13 @@ def rating_routers(settings: Settings, environment: Mapping[str, str]) -> tuple[
     if environment.get("SPACE_ID"):
         keeper = Keeper.on_a_space(folder / "log", settings.votes_repo, environment.get("HF_TOKEN"))
     sessions = Sessions(store, keeper=keeper)
+    owner = owner_of_space(environment)
     rating = preference_router(
         store,
         sessions,
         Opener(store, folder),
         owner_password=settings.owner_password,
+        signed_in_owner=None if owner is None else owner.is_asking,
         address_of=Door(settings).address,
     )
     return rating, rate_router()
