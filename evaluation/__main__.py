@@ -1,4 +1,4 @@
-"""Command line: `python -m evaluation` with suites, run, score, calibrate, study, rank and plan.
+"""Command line: `python -m evaluation`, judging clips from suites to reports.
 
 Commands import what they need when they run, so that `--help` answers at once.
 """
@@ -13,6 +13,7 @@ from evaluation.metrics.commands import calibrate
 from evaluation.preference.commands import plan, rank
 from evaluation.preference.study_commands import study
 from evaluation.reports.commands import report
+from evaluation.reports.run_commands import run_report
 from evaluation.suites.commands import run, score, suites
 from ltx2.errors import LTX2Error
 
@@ -57,6 +58,7 @@ _add_group(suites, "suites")
 _add_group(study, "study")
 _add(run)
 _add(score)
+app.command("report")(_checked(run_report))
 _add(calibrate)
 _add(rank)
 _add(plan)

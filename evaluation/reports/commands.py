@@ -20,6 +20,16 @@ def report(
 
     with opened_store() as store:
         html = study_report(find(store, study_id))
+    write_report(out, html)
+    typer.echo(str(out))
+
+
+def write_report(out: Path, html: str) -> None:
+    """Keeps a report.
+
+    Raises:
+        ResourceError: it cannot be written.
+    """
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with replaced(out) as part:
@@ -29,4 +39,3 @@ def report(
             f"{out} cannot be written: {error.strerror}.",
             next_step="Free disk space, or choose another folder.",
         ) from error
-    typer.echo(str(out))

@@ -141,6 +141,37 @@ class Plot:
 
 
 @dataclass(frozen=True)
+class Playable:
+    """A clip that plays where it stands.
+
+    Attributes:
+        title: what it is.
+        video: address of the file, or the file itself as a data URI.
+        poster: address of its first picture, or the picture as a data URI; empty shows none.
+        lines: what to know of it, below.
+        parts: shown on request, below.
+    """
+
+    title: str
+    video: str
+    poster: str = ""
+    lines: Sequence[str] = ()
+    parts: Sequence["Part"] = ()
+
+
+@dataclass(frozen=True)
+class Clips:
+    """Clips side by side.
+
+    Attributes:
+        caption: what they have in common, as a sentence.
+    """
+
+    caption: str
+    clips: Sequence[Playable]
+
+
+@dataclass(frozen=True)
 class Facts:
     """Names and values."""
 
@@ -169,7 +200,7 @@ class Folded:
     parts: Sequence["Part"]
 
 
-Part = Table | Spans | Shares | Plot | Facts | Text | Notes | Folded
+Part = Table | Spans | Shares | Plot | Clips | Facts | Text | Notes | Folded
 
 
 @dataclass(frozen=True)

