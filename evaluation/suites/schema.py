@@ -369,10 +369,16 @@ def _check_unique(items: Sequence[tuple[tuple[str | int, ...], Item]], lines: Li
     if not items:
         raise lines.error((), "the suite has no item.", "Add items or scenes.")
     seen: set[str] = set()
+    asked: dict[tuple[str, Shape], str] = {}
     for place, item in items:
         if item.id.lower() in seen:
             raise lines.error(place, f"two items have the id {item.id!r}.", "Rename one of them.")
         seen.add(item.id.lower())
+        # They would be one clip, which only one of them would find.
+        twin = asked.setdefault((item.prompt, item.shape), item.id)
+        if twin != item.id:
+            message = f"the items {twin} and {item.id} ask for the same clip."
+            raise lines.error(place, message, "Remove one of them, or word it otherwise.")
 
 
 def _validated(model: type[Model], data: Any, lines: Lines, place: tuple[str | int, ...]) -> Model:

@@ -13,7 +13,7 @@ from PIL import Image
 from ltx2 import Clip
 
 WIDTH, FRAME_RATE, MAX_S = 256, 24.0, 12.0
-QUALITY = {"crf": "30", "preset": "medium", "movflags": "+faststart"}
+QUALITY = {"crf": "30", "preset": "medium"}
 AUDIO_BIT_RATE, AUDIO_RATE = 48_000, 24_000
 
 
@@ -67,7 +67,7 @@ def _mono(clip: Clip, num_frames: int) -> np.ndarray:
 
 def _encoded(pictures: list[np.ndarray], frame_rate: float, sound: np.ndarray) -> bytes:
     file = io.BytesIO()
-    with av.open(file, "w", format="mp4", options={"movflags": QUALITY["movflags"]}) as container:
+    with av.open(file, "w", format="mp4") as container:
         rate = Fraction(frame_rate).limit_denominator(1001)
         video = container.add_stream("libx264", rate=rate, options=dict(QUALITY))
         video.height, video.width = pictures[0].shape[:2]

@@ -136,3 +136,10 @@ def test_items_are_chosen_by_all_of_their_tags(suite_of):
 
 def test_the_schema_beside_the_suites_is_that_of_the_code():
     assert (ROOT / "prompts" / "suite.schema.json").read_text() == json_schema_text()
+
+
+def test_two_items_that_ask_for_the_same_clip_are_refused(suite_of):
+    again = ITEM.removeprefix("items:\n").replace("greeting", "again")
+    with pytest.raises(RequestError, match=r"greeting and again ask for the same clip"):
+        suite_of(HEAD + ITEM + again)
+    assert len(suite_of(HEAD + ITEM + again.replace("duration_s: 6", "duration_s: 7")).items) == 2
