@@ -1,180 +1,297 @@
-"""Dialogue, composed in rows: who says what; the rows write the prompt, and are read back of it.
+"""Dialogue, composed: speakers and their lines write the prompt, and are read back of it.
 
-The page has no rows yet.
+What is typed lives in the browser (`static/composer.js`); the server is only asked for the prompt.
+Nothing that it answers while somebody types can take the place of what they typed.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import astuple, dataclass
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import gradio as gr
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ltx2.errors import LTX2Error, RequestError
 from ltx2.prompting.dialogue import read, write
-from ltx2.prompting.script import PLACES, Dialogue, Line, NotReadable, Speaker
+from ltx2.prompting.languages import LANGUAGES
+from ltx2.prompting.quotes import find_quotes
+from ltx2.prompting.script import PLACES, Dialogue, Line, NotReadable, Place, Speaker
 from ltx2.prompting.vocabulary import Vocabulary
+from ltx2.request import MAX_PROMPT_CHARACTERS
 from ltx2.serving.models import Offer
+from ltx2.ui.errors import error_in_words
+from ltx2.ui.language import phrase, retold, say, words_of
+from ltx2.ui.modes import DIALOGUE
 
-MAX_ROWS = 6
-"""Lines of one dialogue; a clip of the longest kind holds no more."""
+STATIC = Path(__file__).parent / "static"
 
-ANYWHERE = "anywhere"
-"""A speaker whose place the prompt leaves open."""
-
-TOO_MANY = f"The prompt has more than {MAX_ROWS} lines, so the rows are left as they were."
-
-TEXT_MODE, DIALOGUE_MODE = "Text", "Dialogue"
-"""Ways to write a prompt."""
+MAX_SPEAKERS, MAX_LINES = 6, 12
+"""Of one dialogue; a clip of the longest kind holds no more."""
 
 
-@dataclass(frozen=True)
-class Row:
-    """One line and who says it; values of a row's fields, in their order on the page."""
+REPLACES = phrase("What you write here replaces the prompt.")
+TOO_MANY = phrase("The prompt has more than {speakers} speakers or {lines} lines: edit it as text.")
+
+WORDS = (
+    phrase("Around them"),
+    phrase("Speaker {number}"),
+    phrase("Looks"),
+    phrase("Name"),
+    phrase("Place"),
+    phrase("anywhere"),
+    phrase("left"),
+    phrase("centre"),
+    phrase("right"),
+    phrase("Voice"),
+    phrase("Remove speaker {number}"),
+    phrase("Add a speaker"),
+    phrase("Line {number}"),
+    phrase("Who"),
+    phrase("Line"),
+    phrase("What is said"),
+    phrase("Language"),
+    phrase("not said"),
+    phrase("Delivery"),
+    phrase("Move line {number} up"),
+    phrase("Remove line {number}"),
+    phrase("Add a line"),
+)
+"""What `static/composer.js` says."""
+
+
+class _Draft(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore", str_max_length=MAX_PROMPT_CHARACTERS)
+
+
+class DraftSpeaker(_Draft):
+    """A speaker as far as it is written."""
 
     name: str = ""
     looks: str = ""
-    place: str = ANYWHERE
+    place: Place | Literal[""] = ""
     voice: str = ""
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether nothing tells this speaker from others."""
+        return not (self.name.strip() or self.looks.strip())
+
+
+class DraftLine(_Draft):
+    """A line as far as it is written; `speaker` is the index of who says it."""
+
+    speaker: int = 0
     text: str = ""
     language: str = ""
     delivery: str = ""
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing was written yet."""
-        return not any((self.name, self.looks, self.text))
 
-
-@dataclass(frozen=True)
-class ComposerHandlers:
-    """What happens when the rows or the prompt change; values in, values out.
+class Draft(_Draft):
+    """A dialogue as far as it is written, as it travels between browser and server.
 
     Attributes:
-        offer: the offer of a model's name.
+        leads: the fields were changed last, so the prompt follows them; false after the prompt was.
+        edit: number of changes in the browser. It shows an answer only if this is still the same.
     """
 
-    offer: Callable[[str | None], Offer]
+    setting: str = ""
+    speakers: tuple[DraftSpeaker, ...] = Field(default=(), max_length=MAX_SPEAKERS)
+    lines: tuple[DraftLine, ...] = Field(default=(), max_length=MAX_LINES)
+    leads: bool = False
+    edit: int = 0
 
-    def on_write(self, mode: str, model: str | None, prompt: str, *values: Any) -> tuple[str, str]:
-        """The prompt that the rows make and a message; the old prompt where they make none."""
-        if mode != DIALOGUE_MODE:
-            return prompt, ""
-        setting, rows = _rows(values)
-        vocabulary = self._vocabulary(model)
+    @classmethod
+    def of(cls, value: Any) -> "Draft":
+        """The draft that a browser sent; an empty one where it sent something else."""
         try:
-            dialogue = to_dialogue(setting, rows, vocabulary)
-            # A prompt that says the same in the visitor's own words stays as it is.
-            if dialogue is None or (prompt.strip() and read(prompt, vocabulary) == dialogue):
-                return prompt, ""
-            return write(dialogue, vocabulary), ""
+            return cls.model_validate(value or {})
+        except ValidationError:
+            return cls()
+
+    def to_dialogue(self, vocabulary: Vocabulary | None = None) -> Dialogue | None:
+        """What is complete of it; None while nobody says anything.
+
+        Who has no line is silent.
+
+        Raises:
+            RequestError: a line has nobody to say it.
+        """
+        spoken = [line for line in self.lines if line.text.strip()]
+        speaking = {line.speaker for line in spoken}
+        for number, line in enumerate(spoken, start=1):
+            if not 0 <= line.speaker < len(self.speakers) or self.speakers[line.speaker].is_blank:
+                raise RequestError(
+                    f"Nobody says line {number} yet.",
+                    next_step="Write what the speaker looks like, or a name.",
+                )
+        if not spoken:
+            return None
+        there = [
+            index
+            for index, speaker in enumerate(self.speakers)
+            if index in speaking or not speaker.is_blank
+        ]
+        return Dialogue(
+            self.setting,
+            tuple(
+                Speaker(speaker.name.strip(), speaker.looks, speaker.place or None, speaker.voice)
+                for speaker in (self.speakers[index] for index in there)
+            ),
+            tuple(
+                Line(
+                    there.index(line.speaker),
+                    line.text,
+                    line.language or _heard_in(line.text, vocabulary),
+                    line.delivery,
+                )
+                for line in spoken
+            ),
+        )
+
+    def taking(self, dialogue: Dialogue) -> "Draft":
+        """The draft of a dialogue, in the place of this one."""
+        return Draft(
+            setting=dialogue.setting,
+            speakers=tuple(
+                DraftSpeaker(name=s.name, looks=s.looks, place=s.place or "", voice=s.voice)
+                for s in dialogue.speakers
+            ),
+            lines=tuple(
+                DraftLine(speaker=i.speaker, text=i.text, language=i.language, delivery=i.delivery)
+                for i in dialogue.lines
+            ),
+            edit=self.edit,
+        )
+
+
+def written(draft: Draft, prompt: str, vocabulary: Vocabulary | None) -> str:
+    """The prompt that a draft makes; `prompt` where it makes none or that one says the same.
+
+    Raises:
+        RequestError: something in it cannot be said.
+    """
+    dialogue = draft.to_dialogue(vocabulary)
+    # A prompt that says the same in the visitor's own words stays as it is.
+    if dialogue is None or (prompt.strip() and read(prompt, vocabulary) == dialogue):
+        return prompt
+    return write(dialogue, vocabulary)
+
+
+def build_composer(offers: Sequence[Offer]) -> gr.HTML:
+    """The fields; lists of what a small model was taught, free text for others."""
+    taught = {
+        offer.name: known
+        for offer in offers
+        if (known := describe_taught(offer.profile.vocabulary)) is not None
+    }
+    return gr.HTML(
+        {},
+        html_template='<div class="composer"></div>',
+        css_template=(STATIC / "composer.css").read_text("utf-8"),
+        js_on_load=(STATIC / "composer.js").read_text("utf-8"),
+        apply_default_css=False,
+        elem_id="composer",
+        taught=taught,
+        model=offers[0].name,
+        words=words_of(WORDS),
+        languages=LANGUAGES,
+        places=list(PLACES),
+        most={"speakers": MAX_SPEAKERS, "lines": MAX_LINES},
+    )
+
+
+def describe_taught(vocabulary: Vocabulary | None) -> dict[str, Any] | None:
+    """What can be chosen where a model knows only the wording of its captions; None for others.
+
+    Looks and settings come as all of them, in the order of the groups they are made of.
+    """
+    if vocabulary is None or vocabulary.talk is None:
+        return None
+    talk = vocabulary.talk
+    return {
+        "looks": {
+            "all": list(talk.all_looks()),
+            "groups": [list(talk.kinds), *(["", *group] for group in talk.features)],
+        },
+        "setting": {
+            "all": list(talk.all_settings()),
+            "groups": [list(talk.settings), *(["", *group] for group in talk.endings)],
+        },
+        "voices": list(talk.voices),
+        "sayings": {code: list(said) for code, said in vocabulary.sayings.items()},
+        "most": {"speakers": 2, "lines": 2},
+    }
+
+
+class ComposerHandlers:
+    """What happens when the fields or the prompt change; values in, values out."""
+
+    def __init__(self, offer: Callable[[str | None], Offer]) -> None:
+        """With what gives the offer of a model's name."""
+        self.offer = offer
+
+    def on_write(self, value: Any, prompt: str, model: str | None) -> tuple[str, str]:
+        """The prompt that the fields make and a message; the old prompt where they make none."""
+        draft = Draft.of(value)
+        if not draft.leads:
+            return prompt, ""
+        try:
+            return written(draft, prompt, self._vocabulary(model)), ""
         except LTX2Error as error:
-            return prompt, _message(str(error))
+            return prompt, render_note(error_in_words(error))
 
-    def on_read(self, mode: str, model: str | None, prompt: str, *values: Any) -> list[Any]:
-        """The rows of a prompt; where it holds no dialogue they stay, and why is said."""
-        unchanged = [gr.skip() for _ in range(len(values) + MAX_ROWS + 1)]
-        if mode != DIALOGUE_MODE or not prompt.strip():
-            return [*unchanged, ""]
-        found = read(prompt, self._vocabulary(model))
-        if isinstance(found, NotReadable):
-            return [*unchanged, _message(found.reason)]
-        rows = to_rows(found)
-        if len(rows) > MAX_ROWS:
-            return [*unchanged, _message(TOO_MANY)]
-        return self._shown(found.setting, rows)
+    def on_read(self, value: Any, prompt: str, model: str | None, mode: str) -> tuple[Any, str]:
+        """The fields of a prompt and a message; in another mode they wait.
 
-    def on_add(self, *values: Any) -> list[Any]:
-        """One more row."""
-        setting, rows = _rows(values)
-        return self._shown(setting, [*rows, Row(voice=rows[0].voice)][:MAX_ROWS])
-
-    def on_remove(self, number: int, *values: Any) -> list[Any]:
-        """Row `number` is gone; the last one is emptied instead."""
-        setting, rows = _rows(values)
-        kept = [row for index, row in enumerate(rows) if index != number]
-        return self._shown(setting, kept or [Row(voice=rows[0].voice)])
+        Where the prompt is what the fields make, or holds no dialogue, they stay.
+        """
+        if mode != DIALOGUE:
+            return gr.skip(), ""
+        draft = Draft.of(value).model_copy(update={"leads": False})
+        draft, message = _read(draft, prompt, self._vocabulary(model))
+        return draft.model_dump(mode="json"), message and render_note(message)
 
     def _vocabulary(self, model: str | None) -> Vocabulary | None:
         return self.offer(model).profile.vocabulary
 
-    def _shown(self, setting: str, rows: Sequence[Row]) -> list[Any]:
-        """Count of rows, setting, fields of all rows, their boxes, "one more", and the message."""
-        empty = [Row(voice=rows[0].voice)] * (MAX_ROWS - len(rows))
-        fields = [value for row in [*rows, *empty] for value in astuple(row)]
-        boxes = [gr.update(visible=index < len(rows)) for index in range(MAX_ROWS)]
-        add = gr.update(interactive=len(rows) < MAX_ROWS)
-        return [len(rows), setting, *fields, *boxes, add, ""]
+
+def _read(draft: Draft, prompt: str, vocabulary: Vocabulary | None) -> tuple[Draft, str]:
+    """The draft of a prompt and a message; `draft` where it need not or cannot change."""
+    if not prompt.strip() or _makes(draft, prompt, vocabulary):
+        return draft, ""
+    found = read(prompt, vocabulary)
+    if isinstance(found, NotReadable):
+        if not find_quotes(prompt).quotes and vocabulary is None and _is_new(draft):
+            # Nobody speaks in it: it is where they stand.
+            return draft.taking(Dialogue(prompt, (), ())), ""
+        return draft, f"{retold(found.reason)} {say(REPLACES)}"
+    if len(found.speakers) > MAX_SPEAKERS or len(found.lines) > MAX_LINES:
+        return draft, say(TOO_MANY, speakers=MAX_SPEAKERS, lines=MAX_LINES)
+    return draft.taking(found), ""
 
 
-def to_dialogue(
-    setting: str, rows: Sequence[Row], vocabulary: Vocabulary | None = None
-) -> Dialogue | None:
-    """The dialogue of the rows; None while nobody says anything.
-
-    Rows of one name, or without names of the same looks and place, are lines of one speaker. Of a
-    speaker the first row that says something about it counts. Who has no line is silent.
-
-    Raises:
-        RequestError: a line has nobody to say it.
-    """
-    speakers: dict[tuple[str, ...], Speaker] = {}
-    lines: list[Line] = []
-    for number, row in enumerate((row for row in rows if not row.is_empty), start=1):
-        name, looks = row.name.strip(), row.looks.strip()
-        if not (name or looks):
-            raise RequestError(
-                f"Nobody says line {number}.", next_step="Write the speaker's looks or name."
-            )
-        key = (name.lower(),) if name else (looks.lower(), row.place)
-        place = row.place if row.place in PLACES else None
-        known = speakers.get(key, Speaker())
-        speakers[key] = Speaker(
-            known.name or name, known.looks or looks, known.place or place, known.voice or row.voice
-        )
-        if row.text.strip():
-            language = row.language or _heard_in(row.text, vocabulary)
-            lines.append(Line([*speakers].index(key), row.text, language, row.delivery))
-    if not lines:
-        return None
-    return Dialogue(setting, tuple(speakers.values()), tuple(lines))
+def _makes(draft: Draft, prompt: str, vocabulary: Vocabulary | None) -> bool:
+    try:
+        return written(draft, "", vocabulary) == prompt
+    except LTX2Error:
+        return False  # what is not complete makes no prompt
 
 
-def to_rows(dialogue: Dialogue) -> list[Row]:
-    """One row for each line, and one for each speaker who is silent."""
-    rows = [_row(dialogue.speakers[line.speaker], line) for line in dialogue.lines]
-    speaking = {line.speaker for line in dialogue.lines}
-    silent = [s for index, s in enumerate(dialogue.speakers) if index not in speaking]
-    return rows + [_row(speaker, Line(0, "")) for speaker in silent]
-
-
-def _row(speaker: Speaker, line: Line) -> Row:
-    return Row(
-        name=speaker.name,
-        looks=speaker.looks,
-        place=speaker.place or ANYWHERE,
-        voice=speaker.voice,
-        text=line.text,
-        language=line.language,
-        delivery=line.delivery,
+def _is_new(draft: Draft) -> bool:
+    return not (
+        draft.setting.strip()
+        or any(line.text.strip() for line in draft.lines)
+        or any(not speaker.is_blank for speaker in draft.speakers)
     )
 
 
 def _heard_in(text: str, vocabulary: Vocabulary | None) -> str:
     """The language in which a small model heard a line; empty if it is one of many, or none."""
-    sayings = {} if vocabulary is None else vocabulary.sayings
+    sayings: Mapping[str, Sequence[str]] = {} if vocabulary is None else vocabulary.sayings
     return next((code for code, said in sayings.items() if text in said), "")
 
 
-def _rows(values: Sequence[Any]) -> tuple[str, list[Row]]:
-    count, setting, *rest = values
-    size = len(astuple(Row()))
-    rows = [
-        Row(*(str(value or "") for value in rest[start : start + size]))
-        for start in range(0, len(rest), size)
-    ]
-    return str(setting or ""), rows[: max(1, min(int(count), MAX_ROWS))]
-
-
-def _message(text: str) -> str:
+def render_note(text: str) -> str:
+    """A remark below the fields."""
     return f'<p class="note" role="status">{escape(text)}</p>'

@@ -3,6 +3,7 @@
 import math
 import re
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, cast
 
@@ -12,8 +13,10 @@ from ltx2.errors import RequestError
 from ltx2.request import Guidance, ModelProfile, Recipe, Request
 from ltx2.serving.jobs import Choice, ChosenLora
 from ltx2.serving.models import Models, Offer
+from ltx2.ui.composer import build_composer
 from ltx2.ui.enhance import Improvement, build_improvement
 from ltx2.ui.language import Label, label, phrase, say
+from ltx2.ui.modes import TEXT, describe_modes
 
 MAX_EXAMPLES = 4
 """Example prompts on the first screen."""
@@ -51,6 +54,9 @@ Described = dict[str, dict[str, Any]]
 class Form:
     """Components of the form."""
 
+    mode: gr.Radio
+    composer: gr.HTML
+    note: gr.HTML
     prompt: gr.Textbox
     hints: gr.HTML
     improvement: Improvement
@@ -142,6 +148,15 @@ def build_form(models: Models) -> Form:
     """Layout of the form: what everybody asks first, the rest behind More."""
     offer = models.offer(None)
     fields = describe_fields(offer)
+    mode = gr.Radio(
+        **fields["mode"],
+        label=label("Made from"),
+        show_label=False,
+        container=False,
+        elem_id="mode",
+    )
+    composer = build_composer(models.offers)
+    note = gr.HTML("", elem_id="composer-note")
     prompt = gr.Textbox(
         **fields["prompt"],
         label=label("Prompt"),
@@ -201,6 +216,9 @@ def build_form(models: Models) -> Form:
             )
         reset = gr.Button(label("Reset to defaults"), size="sm", elem_id="reset")
     return Form(
+        mode=mode,
+        composer=composer,
+        note=note,
         prompt=prompt,
         hints=hints,
         improvement=improvement,
@@ -229,6 +247,7 @@ def describe_fields(offer: Offer) -> Described:
     fixed = profile.sigmas is not None
     shapes = possible_shapes(profile)
     return {
+        "mode": {**describe_modes(offer), "value": TEXT},
         "prompt": {"info": describe_hint(profile)},
         "duration": _describe_duration(profile),
         "shape": {
@@ -301,7 +320,13 @@ def describe_recipe(recipe: Recipe, offer: Offer) -> Described:
     # A length is at home on the slider, whose ends are rounded; other values widen theirs.
     shortest_s, longest_s = (described["duration"][end] for end in ("minimum", "maximum"))
     values["duration"] = min(max(shortest_s, values["duration"]), longest_s)
-    return {name: _with_value(described.get(name, {}), value) for name, value in values.items()}
+    stays: Described = {"mode": {}}
+    return stays | {name: _with_value(described.get(name, {}), v) for name, v in values.items()}
+
+
+def values_of(choices: Sequence[Any]) -> list[Any]:
+    """What choosing one of a list means, without how it is called."""
+    return [value for _, value in choices]
 
 
 def not_restored(recipe: Recipe, offer: Offer) -> tuple[str, ...]:

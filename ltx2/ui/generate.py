@@ -17,6 +17,7 @@ from ltx2.serving.access import Door
 from ltx2.serving.jobs import Cancelled, Done, End, Failed, Job, Queued, Running
 from ltx2.serving.worker import JobQueue
 from ltx2.ui.api import GENERATE_VIDEO
+from ltx2.ui.composer import Draft, written
 from ltx2.ui.errors import error_in_words, errors_on_page
 from ltx2.ui.events import ANSWERED, QUIET, Update
 from ltx2.ui.form import (
@@ -29,10 +30,12 @@ from ltx2.ui.form import (
     describe_recipe,
     not_restored,
     possible_shapes,
+    values_of,
 )
 from ltx2.ui.language import label, phrase, say
 from ltx2.ui.limits import limited
 from ltx2.ui.memory import RESTORED, bind_memory, build_memory, recall, unchanged
+from ltx2.ui.modes import DIALOGUE
 from ltx2.ui.result import (
     Result,
     build_result,
@@ -172,7 +175,7 @@ def build_generate(queue: JobQueue) -> GenerateView:
                     height=110,
                     elem_id="clip-file",
                 )
-        with gr.Column(scale=6, min_width=320):
+        with gr.Column(scale=6, min_width=320, elem_id="result"):
             result = build_result()
     return GenerateView(
         form=form,
@@ -200,7 +203,7 @@ def bind_generate(
     for pressed in (view.generate.click, form.prompt.submit):
         asked = pressed(
             limited(handlers.on_submit, door),
-            [owner, form.copies, *form.inputs],
+            [owner, form.copies, form.mode, form.composer, *form.inputs],
             [owner, view.job, form.seed],
             **ANSWERED,
         )
@@ -282,7 +285,10 @@ def _bind_fields(view: GenerateView, handlers: "GenerateHandlers", page: gr.Bloc
     offer = handlers.queue.models[0].offer
     described = list(describe_fields(handlers.queue.models[0].offer(None)))
     form.model.input(
-        handlers.on_model, form.model, [getattr(form, name) for name in described], **QUIET
+        handlers.on_model,
+        [form.model, form.mode],
+        [getattr(form, name) for name in described],
+        **QUIET,
     )
     gr.on(
         [
@@ -309,8 +315,8 @@ def _bind_fields(view: GenerateView, handlers: "GenerateHandlers", page: gr.Bloc
             for button in form.examples
         ),
     ]
-    page.load(handlers.on_remembered, [view.memory], restored, **QUIET)
-    filled.append(bind_writing(form, offer))
+    loaded = page.load(handlers.on_remembered, [view.memory], restored, **QUIET)
+    filled += bind_writing(form, offer, [*filled, loaded])
     bind_memory(form, view.memory, filled)
 
 
@@ -328,11 +334,13 @@ class GenerateHandlers:
     folder: Path
     door: Door = field(default_factory=Door)
 
-    def on_model(self, model: str) -> list[Update]:
+    def on_model(self, model: str, mode: str) -> list[Update]:
         """The fields that follow the model start anew from its usual settings."""
         with errors_on_page():
-            offer = self.queue.models[0].offer(model)
-            return [gr.update(**field) for field in describe_fields(offer).values()]
+            described = describe_fields(self.queue.models[0].offer(model))
+            if mode in values_of(described["mode"]["choices"]):
+                described["mode"]["value"] = mode
+            return [gr.update(**field) for field in described.values()]
 
     def on_shape(self, shape: str, model: str | None) -> tuple[int, int]:
         """Height and width of a shape."""
@@ -351,13 +359,20 @@ class GenerateHandlers:
             return ""  # said when it is asked for
         return render_preflight(found)
 
-    def on_submit(self, owner: str, copies: int, *values: Any) -> tuple[str, str, int]:
+    def on_submit(
+        self, owner: str, copies: int, mode: str, draft: Any, *values: Any
+    ) -> tuple[str, str, int]:
         """The visitor, and the first job's id and seed; the others follow it in the queue."""
         with errors_on_page():
             owner = recognise(owner)  # who is quicker than the page has no number yet
             asked = Asked(*values)
             seed, choice = asked.first_seed(), asked.to_choice()
             profile = self.queue.models[0].offer(choice.model).profile
+            composed = Draft.of(draft)
+            if mode == DIALOGUE and composed.leads:
+                # Who is quick presses the button before the prompt has followed the fields.
+                prompt = written(composed, asked.prompt, profile.vocabulary)
+                asked = replace(asked, prompt=prompt)
             requests = [
                 asked.to_request(profile, seed=seed + number)
                 for number in range(max(1, min(int(copies), MAX_COPIES)))
@@ -453,6 +468,7 @@ class GenerateHandlers:
         """Every field but the prompt as on the first visit."""
         offer = self.queue.models[0].offer(None)
         usual = describe_fields(offer) | {
+            "mode": {},
             "prompt": {},
             "model": {"value": offer.name},
             "seed": {"value": 1},

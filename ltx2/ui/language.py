@@ -7,7 +7,7 @@ file tells how to add a text, and how another package brings its own.
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from string import Formatter
@@ -89,6 +89,14 @@ def say(text: str, **values: object) -> str:
         values: what stands there, as it is.
     """
     return _in(language_of_request(), text).format(**values)
+
+
+def words_of(texts: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Texts for a script, by language and by what they are in English; their {names} stay."""
+    return {
+        language: {text: _in(language, text) for text in texts}
+        for language in (ENGLISH, *LANGUAGES)
+    }
 
 
 def retold(text: str) -> str:

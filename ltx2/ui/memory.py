@@ -10,10 +10,11 @@ import gradio as gr
 from ltx2.errors import LTX2Error
 from ltx2.serving.models import Models
 from ltx2.ui.events import Update
-from ltx2.ui.form import Asked, Form, describe_fields
+from ltx2.ui.form import Asked, Form, describe_fields, values_of
 from ltx2.ui.visitors import STORAGE_SECRET
 
 RESTORED = (
+    "mode",
     "prompt",
     "duration",
     "shape",
@@ -92,13 +93,12 @@ def _recalled(memory: Any, models: Models) -> list[Update]:
     if asked.prompt.strip():
         asked.to_request(offer.profile, seed=asked.seed or 0)
     described = describe_fields(offer)
+    if memory.get("mode") not in values_of(described["mode"]["choices"]):
+        memory = {**memory, "mode": described["mode"]["value"]}
     updates = []
     for name in RESTORED:
         limits, value = described.get(name, {}), memory[name]
-        if "choices" in limits and value not in (
-            None,
-            *(choice for _, choice in limits["choices"]),
-        ):
+        if "choices" in limits and value not in (None, *values_of(limits["choices"])):
             value = limits["value"]
         if "minimum" in limits:
             value = min(max(limits["minimum"], value), limits["maximum"])

@@ -108,7 +108,7 @@ def build_result() -> Result:
 def render_idle() -> str:
     """What stands there before anything was asked."""
     text = label("Your clip appears here.")  # put in by each browser, so nothing is escaped
-    return f'<div class="status" role="status"><p>{text}</p></div>'
+    return f'<div class="status idle" role="status"><p>{text}</p></div>'
 
 
 def render_status(job: Job) -> str:

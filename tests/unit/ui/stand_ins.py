@@ -10,6 +10,7 @@ from ltx2.serving.store import Store
 from ltx2.serving.worker import JobQueue, Limits
 from ltx2.ui.form import Asked
 from ltx2.ui.generate import GenerateHandlers
+from ltx2.ui.modes import TEXT
 from tests.fakes.model import PROFILE, FakeModel
 
 VISITOR, OTHER = "v" * 32, "o" * 32
@@ -68,7 +69,7 @@ def values(asked=ASKED, **changes):
 
 def submitted(queue, owner=VISITOR, copies=1, **changes):
     """The job just asked for through the page."""
-    _, job_id, _ = handlers(queue).on_submit(owner, copies, *values(**changes))
+    _, job_id, _ = handlers(queue).on_submit(owner, copies, TEXT, {}, *values(**changes))
     return queue.find(owner, job_id)
 
 

@@ -1,27 +1,36 @@
+import re
+
 import gradio as gr
 import pytest
 
 from ltx2.errors import RequestError
 from ltx2.prompting.dialogue import read, write
+from ltx2.training.puppet.taught import puppet_vocabulary
 from ltx2.ui.composer import (
-    DIALOGUE_MODE,
-    MAX_ROWS,
-    TEXT_MODE,
+    MAX_LINES,
+    STATIC,
+    WORDS,
     ComposerHandlers,
-    Row,
-    to_dialogue,
-    to_rows,
+    Draft,
+    DraftLine,
+    DraftSpeaker,
+    describe_taught,
+    written,
 )
+from ltx2.ui.modes import DIALOGUE, TEXT
+from tests.fakes.model import PROFILE
 from tests.unit.ui.stand_ins import an_offer
 
-WOMAN = Row(looks="A woman with red hair", place="left", text="Where is it?", language="en")
-MAN = Row(name="Tom", looks="A tall man", text="Here.", delivery="quietly")
+WOMAN = DraftSpeaker(looks="A woman with red hair", place="left")
+TOM = DraftSpeaker(name="Tom", looks="A tall man")
+ASKS = DraftLine(speaker=0, text="Where is it?", language="en")
+ANSWERS = DraftLine(speaker=1, text="Here.", delivery="quietly")
 
 
-def flat(rows, setting="A quiet kitchen"):
-    """Fields as Gradio hands them over."""
-    padded = [*rows, *[Row()] * (MAX_ROWS - len(rows))]
-    return [len(rows), setting, *(value for row in padded for value in vars(row).values())]
+def a_draft(*, speakers=(WOMAN, TOM), lines=(ASKS, ANSWERS), **values):
+    """As a browser sends it after a change in its fields."""
+    values = {"setting": "A quiet kitchen", "leads": True, "edit": 7, **values}
+    return Draft(speakers=speakers, lines=lines, **values).model_dump(mode="json")
 
 
 @pytest.fixture
@@ -29,65 +38,118 @@ def handlers():
     return ComposerHandlers(lambda name: an_offer())
 
 
-def test_rows_become_a_prompt_that_is_read_back_as_the_same_rows(handlers):
-    prompt, message = handlers.on_write(DIALOGUE_MODE, None, "", *flat([WOMAN, MAN]))
+@pytest.fixture(scope="module")
+def vocabulary():
+    return puppet_vocabulary(2_000)
+
+
+def test_fields_become_a_prompt_that_is_read_back_as_the_same_fields(handlers):
+    prompt, message = handlers.on_write(a_draft(), "", None)
     assert message == ""
     assert '"Where is it?"' in prompt
-    again = handlers.on_read(DIALOGUE_MODE, None, prompt, *flat([Row()]))
-    count, setting, *rest = again
-    assert (count, setting) == (2, "A quiet kitchen")
-    assert rest[: len(vars(Row()))][4] == "Where is it?"
-    assert handlers.on_write(DIALOGUE_MODE, None, "", *again[: 2 + 7 * MAX_ROWS])[0] == prompt
+    again, message = handlers.on_read({"edit": 7}, prompt, None, DIALOGUE)
+    assert message == ""
+    assert again["edit"] == 7
+    assert [line["text"] for line in again["lines"]] == ["Where is it?", "Here."]
+    assert [speaker["name"] for speaker in again["speakers"]] == ["", "Tom"]
+    assert handlers.on_write({**again, "leads": True}, "", None)[0] == prompt
 
 
-def test_rows_of_one_name_are_lines_of_one_speaker():
-    dialogue = to_dialogue("", [MAN, WOMAN, Row(name="tom", text="Take it.")])
-    assert [line.speaker for line in dialogue.lines] == [0, 1, 0]
-    assert len(dialogue.speakers) == 2
+def test_a_prompt_that_the_fields_wrote_leaves_what_is_not_complete(handlers):
+    begun = a_draft(lines=(ASKS, ANSWERS, DraftLine(speaker=0, delivery="loudly")))
+    prompt, _ = handlers.on_write(begun, "", None)
+    kept, message = handlers.on_read(begun, prompt, None, DIALOGUE)
+    assert message == ""
+    assert kept == {**begun, "leads": False}
 
 
-def test_who_has_no_line_is_silent_and_keeps_a_row():
-    silent = Row(looks="A green robot", place="right")
-    dialogue = to_dialogue("", [WOMAN, silent])
-    assert len(dialogue.speakers) == 2
-    assert [row.looks for row in to_rows(read(write(dialogue)))][1].lower() == "a green robot"
+def test_a_prompt_in_own_words_that_says_the_same_stays(handlers):
+    own = 'A quiet kitchen. A tall man says, "Here."'
+    draft, _ = handlers.on_read({}, own, None, DIALOGUE)
+    assert handlers.on_write({**draft, "leads": True}, own, None)[0] == own
 
 
-def test_a_line_of_nobody_is_refused_and_the_prompt_stays(handlers):
+def test_who_has_no_line_is_silent_and_a_blank_speaker_is_nobody():
+    silent = DraftSpeaker(looks="A green robot", place="right")
+    draft = Draft(speakers=(DraftSpeaker(), silent, WOMAN), lines=(DraftLine(speaker=2, text="A"),))
+    dialogue = draft.to_dialogue()
+    assert [speaker.looks for speaker in dialogue.speakers] == [silent.looks, WOMAN.looks]
+    assert dialogue.lines[0].speaker == 1
+    assert "green robot" in write(dialogue)
+
+
+@pytest.mark.parametrize("speaker", [0, 5])
+def test_a_line_of_nobody_is_refused_and_the_prompt_stays(handlers, speaker):
+    lines = (DraftLine(speaker=speaker, text="<b>"),)
+    draft = a_draft(speakers=(DraftSpeaker(),), lines=lines)
     with pytest.raises(RequestError, match="Nobody says line 1"):
-        to_dialogue("", [Row(text="Hello.")])
-    prompt, message = handlers.on_write(DIALOGUE_MODE, None, "kept", *flat([Row(text="<b>")]))
+        written(Draft.of(draft), "kept", None)
+    prompt, message = handlers.on_write(draft, "kept", None)
     assert prompt == "kept"
     assert "Nobody says line 1" in message
 
 
 def test_while_nothing_is_said_the_prompt_stays(handlers):
-    assert handlers.on_write(DIALOGUE_MODE, None, "kept", *flat([Row()])) == ("kept", "")
+    assert handlers.on_write(a_draft(lines=()), "kept", None) == ("kept", "")
 
 
-def test_without_dialogue_neither_prompt_nor_rows_change(handlers):
-    assert handlers.on_write(TEXT_MODE, None, "kept", *flat([WOMAN])) == ("kept", "")
-    answers = handlers.on_read(TEXT_MODE, None, 'He says "no".', *flat([Row()]))
-    assert all(answer in (gr.skip(), "") for answer in answers)
+def test_fields_that_were_not_changed_last_do_not_write(handlers):
+    assert handlers.on_write(a_draft(leads=False), "kept", None) == ("kept", "")
 
 
-def test_what_is_no_dialogue_leaves_the_rows_and_says_why(handlers):
-    *rows, message = handlers.on_read(DIALOGUE_MODE, None, "A ball.", *flat([WOMAN]))
-    assert all(answer == gr.skip() for answer in rows)
+def test_in_another_mode_the_fields_wait(handlers):
+    assert handlers.on_read(a_draft(), 'He says "no".', None, TEXT) == (gr.skip(), "")
+
+
+def test_what_is_no_dialogue_leaves_the_fields_and_says_why(handlers):
+    kept, message = handlers.on_read(a_draft(), "A ball.", None, DIALOGUE)
+    assert kept["lines"] == a_draft()["lines"]
     assert "quotation marks" in message
 
 
-def test_rows_come_and_go_between_one_and_six(handlers):
-    rows = [WOMAN]
-    for number in range(2, MAX_ROWS + 3):
-        answers = handlers.on_add(*flat(rows))
-        assert answers[0] == min(number, MAX_ROWS)
-        rows = [*rows, Row()][:MAX_ROWS]
-    assert answers[-2]["interactive"] is False
-    assert handlers.on_remove(0, *flat([WOMAN, MAN]))[:4] == [
-        1,
-        "A quiet kitchen",
-        "Tom",
-        MAN.looks,
-    ]
-    assert handlers.on_remove(0, *flat([WOMAN]))[0] == 1
+def test_a_scene_without_words_becomes_what_is_around_them(handlers):
+    draft, message = handlers.on_read({}, "A quiet kitchen at night.", None, DIALOGUE)
+    assert (draft["setting"], message) == ("A quiet kitchen at night.", "")
+
+
+def test_more_than_the_fields_hold_is_left_as_text(handlers):
+    prompt = " ".join(f'The man says "{number}".' for number in range(MAX_LINES + 1))
+    kept, message = handlers.on_read(a_draft(), prompt, None, DIALOGUE)
+    assert kept["lines"] == a_draft()["lines"]
+    assert "edit it as text" in message
+
+
+@pytest.mark.parametrize("sent", [None, "text", {"lines": 3}, {"speakers": [{"place": "up"}]}])
+def test_what_no_browser_of_ours_sends_is_an_empty_draft(sent):
+    assert Draft.of(sent) == Draft()
+
+
+def test_what_a_small_model_was_taught_is_found_by_its_place_among_all(vocabulary):
+    taught = describe_taught(vocabulary)
+    for part in (taught["looks"], taught["setting"]):
+        place = len(part["all"]) - 2
+        digits = []
+        for group in reversed(part["groups"]):
+            place, digit = divmod(place, len(group))
+            digits.append(group[digit])
+        assert all(chosen in part["all"][-2] for chosen in digits)
+    assert describe_taught(PROFILE.vocabulary) is None
+
+
+def test_choices_of_a_small_model_write_its_own_captions(vocabulary):
+    taught = describe_taught(vocabulary)
+    said = taught["sayings"]["de"][0]
+    speaker = DraftSpeaker(looks=taught["looks"]["all"][5], voice=taught["voices"][0])
+    draft = Draft(
+        setting=taught["setting"]["all"][3],
+        speakers=(speaker,),
+        lines=(DraftLine(text=said),),
+    )
+    prompt = written(draft, "", vocabulary)
+    assert f'"{said}" in German' in prompt
+    assert read(prompt, vocabulary).lines[0].text == said
+
+
+def test_every_word_of_the_fields_can_be_translated():
+    script = (STATIC / "composer.js").read_text("utf-8")
+    assert set(re.findall(r'say\("([^"]+)"', script)) <= set(WORDS)
