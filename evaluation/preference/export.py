@@ -12,6 +12,7 @@ from evaluation.preference.store import Entry, Store, pair_name
 from evaluation.preference.study import BOTH_BAD, FIVE_ANSWERS, OVERALL, SIGNS, Study
 from ltx2.errors import RequestError, ResourceError
 from ltx2.files import replaced
+from ltx2.spreadsheet import as_cell
 
 if TYPE_CHECKING:
     from evaluation.preference.blinding import Guess
@@ -94,7 +95,10 @@ def as_text(table: Sequence[Mapping[str, Any]], form: str) -> str:
     if table:
         writer = csv.DictWriter(file, list(table[0]), lineterminator="\n")
         writer.writeheader()
-        writer.writerows({name: _plain(value) for name, value in row.items()} for row in table)
+        for row in table:
+            writer.writerow(
+                {name: as_cell(v) if isinstance(v, str) else v for name, v in row.items()}
+            )
     return file.getvalue()
 
 
@@ -145,6 +149,7 @@ def _row(
         "suite": prompt.suite,
         "position": vote["position"],
         "propensity": vote.get("propensity"),
+        "unblinded": "yes" if _recognisable(plan) & {vote["left"], vote["right"]} else "no",
         "revision": entry.revision,
         "reasons": " ".join(vote["reasons"]),
         "trial_s": vote["trial_s"],
@@ -161,18 +166,15 @@ def _row(
     }
 
 
+def _recognisable(plan: Study) -> set[str]:
+    return {model.name for model in plan.models if model.recognisable}
+
+
 def _differences(
     covariates: tuple[Mapping[str, float], Mapping[str, float]], left_is_first: bool
 ) -> dict[str, float]:
     left, right = covariates if left_is_first else covariates[::-1]
     return {f"d_{name}": left[name] - right[name] for name in sorted(left)}
-
-
-def _plain(value: Any) -> Any:
-    """Text that a spreadsheet takes for a formula gets an apostrophe before it."""
-    if isinstance(value, str) and value[:1] in ("=", "+", "@", "\t", "\r"):
-        return f"'{value}"
-    return value
 
 
 def _evidence_of(rater: str, votes: Sequence[Entry]) -> "RaterEvidence":

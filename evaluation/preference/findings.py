@@ -129,8 +129,13 @@ def _votes(table: Sequence[dict[str, Any]]) -> VoteTable | None:
     for column in ("language", "suite"):
         frame[column] = frame[column].replace("", UNKNOWN)
     frame["length"] = [_length(seconds) for seconds in frame["duration_s"]]
-    slices = [name for name in ("language", "suite", "length") if frame[name].nunique() > 1]
-    return VoteTable.from_frame(frame, axis="axis", slices=slices)
+    cuts = ("language", "suite", "length", "unblinded")
+    return VoteTable.from_frame(
+        frame,
+        axis="axis",
+        slices=[name for name in cuts if frame[name].nunique() > 1],
+        propensity="propensity" if frame["propensity"].notna().all() else None,
+    )
 
 
 def _length(seconds: float) -> str:

@@ -109,7 +109,7 @@ class Pair:
         reasons: codes.
         vote_token: to send with the vote.
         revision: 1, or 2 after going back.
-        answers: given before, when going back.
+        answers, reasons_given: of before, when going back.
         can_go_back: to the pair before.
     """
 
@@ -128,6 +128,7 @@ class Pair:
     vote_token: str
     revision: int
     answers: Mapping[str, str]
+    reasons_given: tuple[str, ...]
     can_go_back: bool
 
 
@@ -506,6 +507,7 @@ class Sessions:
             vote_token=_vote_token(study, row, trial, revision),
             revision=revision,
             answers={} if before is None else before.answers,
+            reasons_given=() if before is None else before.reasons,
             can_go_back=revision == 1 and _previous(view) is not None,
         )
 

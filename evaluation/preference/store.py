@@ -172,6 +172,11 @@ class Given:
         answers: dict[str, str] = json.loads(self.content)["answers"]
         return answers
 
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Codes that were ticked."""
+        return tuple(json.loads(self.content)["reasons"])
+
 
 @dataclass(frozen=True)
 class View:

@@ -44,11 +44,14 @@ class StudyModel(_Part):
         name: as results show it; raters never see it before the study allows it.
         folder: of its clips, `PROMPT_ID.mp4`, with or without a manifest.
         clips: prompt id to file, instead of a folder.
+        recognisable: its clips show who made them, by a mark that `stimulus.masks` do not cover;
+            votes on its pairs are marked as unblinded.
     """
 
     name: Name
     folder: Path | None = None
     clips: Mapping[PromptId, Path] = Field(default_factory=dict)
+    recognisable: bool = False
 
     @model_validator(mode="after")
     def _one_of_both(self) -> Self:

@@ -26,6 +26,7 @@ from ltx2.serving.jobs import Cancelled, Choice, ChosenLora, Done, End, Failed, 
 from ltx2.serving.models import Models
 from ltx2.serving.store import Grouped, Member
 from ltx2.serving.worker import JobQueue
+from ltx2.spreadsheet import as_cell
 
 MAX_CELLS = 256
 """Clips of one grid; a table of more is no longer looked at."""
@@ -330,23 +331,10 @@ def render_csv(rows: Sequence[dict[str, str]]) -> str:
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, fieldnames=list(rows[0]))
     writer.writeheader()
-    # A spreadsheet runs what begins like this; a quote before it makes it a text.
-    risky = ("=", "+", "-", "@", "\t", "\r")
-    writer.writerows(
-        {n: f"'{v}" if v.startswith(risky) and not _is_number(v) else v for n, v in row.items()}
-        for row in rows
-    )
+    writer.writerows({name: as_cell(value) for name, value in row.items()} for row in rows)
     return text.getvalue()
 
 
 def render_jsonl(rows: Sequence[dict[str, str]]) -> str:
     """One JSON object a line."""
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

@@ -139,12 +139,15 @@ def test_the_same_link_goes_on_after_a_reload_and_in_another_browser(page, brows
 def test_going_back_shows_the_pair_before_with_its_answers(page):
     begin(page)
     hear_both(page)
-    answer(page, "12325")
+    answer(page, "12326")
+    page.get_by_label("The picture", exact=True).check()
     press(page, "Send and go on")
     page.get_by_text("Pair 2 of 3").wait_for()
     press(page, "Back to the pair before")
     page.get_by_text("Pair 1 of 3").wait_for()
     assert page.locator("input[type=radio]:checked").count() == 5
+    assert page.locator("input[type=checkbox]:checked").count() == 1
+    assert page.locator("input[value=both_bad]").is_checked()
 
 
 def test_the_server_refuses_a_vote_that_the_page_lets_through_too_early(page, study):
@@ -165,3 +168,24 @@ def test_the_server_refuses_a_vote_that_the_page_lets_through_too_early(page, st
     )
     assert answer == 409
     assert votes(study) == before
+
+
+def test_a_refusal_is_told_in_the_raters_language(browser, study):
+    context = browser.new_context(locale="de-DE")
+    page = context.new_page()
+    page.goto(f"{study[1]}#nobodys-token")
+    page.get_by_text("Dieser Link öffnet keine Sitzung.").wait_for()
+    context.close()
+
+
+def test_raters_are_told_where_answers_are_not_kept(browser, study):
+    context = browser.new_context(locale="fr-FR")
+    page = context.new_page()
+    not_kept = {"state": "consent", "study": "s", "instructions": {}, "pairs": 3, "kept": False}
+    page.route(
+        "**/rating/studies/*/sessions",
+        lambda route: route.fulfill(json={"token": "t", "state": not_kept}),
+    )
+    page.goto(study[1])
+    page.get_by_text("les réponses ne sont pas conservées").wait_for()
+    context.close()

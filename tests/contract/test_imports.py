@@ -11,7 +11,7 @@ from tests.conftest import ROOT
 
 FLOORS = (
     {"errors"},
-    {"settings", "geometry", "progress", "preview", "files", "sqlite", "rates"},
+    {"settings", "geometry", "progress", "preview", "files", "spreadsheet", "sqlite", "rates"},
     {"request", "clip", "media", "model", "prompting"},
     {"diffusion", "checkpoint"},
     {"runtime"},
@@ -47,7 +47,7 @@ EVALUATION_FLOORS = (
 
 PUBLIC = {
     *("clip", "errors", "files", "geometry", "media", "progress", "prompting", "request"),
-    *("rates", "settings", "sqlite"),
+    *("rates", "settings", "spreadsheet", "sqlite"),
 }
 """What the workbench may use of the other package, beside what that package itself offers."""
 

@@ -7,6 +7,13 @@ import { openSession } from "./session.js";
 const ENOUGH_WIDTH = 640; // CSS pixels; two clips side by side show detail from here on.
 const BEEPS = 6;
 const SIDES = ["left", "right"];
+// What the server refuses in English, in the rater's words.
+const REFUSALS = {
+  StudyFullError: "full",
+  StudyNotOpenError: "not_open",
+  UnknownRaterError: "unknown_link",
+  EarlyVoteError: "play_first",
+};
 const LANGUAGE_KEY = "ltx2-rater-language";
 
 const view = document.getElementById("view");
@@ -67,7 +74,7 @@ async function follow(answer) {
     show(state);
     return true;
   } catch (error) {
-    notice.textContent = error.told ?? words.retry;
+    notice.textContent = words[REFUSALS[error.kind]] ?? error.told ?? words.retry;
     return false;
   }
 }
@@ -88,6 +95,7 @@ function consent(state) {
   view.append(
     heading(words.consent_title),
     paragraph(words.consent_text),
+    ...(state.kept ? [] : [paragraph(words.not_kept, "warning")]),
     paragraph(state.instructions[picker.value] ?? words.instructions),
     keys(),
     row(agree),
@@ -142,7 +150,7 @@ function trial(state) {
   const sides = { left: side("left"), right: side("right") };
   const pair = new Pair({ left: sides.left.video, right: sides.right.video });
   const answers = new Map(Object.entries(state.answers));
-  const reasons = new Set();
+  const reasons = new Set(state.reasons_given);
   const requestKey = crypto.randomUUID?.() ?? String(Math.random());
   const told = { left: 0, right: 0 };
   const questions = element("div");
@@ -287,7 +295,7 @@ function trial(state) {
     };
     if (!onButton && !event.target.matches("input[type=checkbox]")) actions[" "] = () => pair.toggle();
     if (!onButton) actions.enter = vote;
-    if (/^[1-5]$/.test(event.key)) actions[event.key] = () => answer(Number(event.key));
+    if (/^[1-6]$/.test(event.key)) actions[event.key] = () => answer(Number(event.key));
     const action = actions[event.key.toLowerCase()];
     if (!action) return;
     event.preventDefault();

@@ -6,9 +6,10 @@ const ATTEMPTS = 4;
 const FIRST_PAUSE_MS = 500;
 
 export class Refused extends Error {
-  constructor(status, told) {
+  constructor(status, kind, told) {
     super(told);
     this.status = status;
+    this.kind = kind;
     this.told = told;
   }
 }
@@ -56,7 +57,7 @@ async function ask(method, path, body, token) {
       if (answer.ok) return content;
       const waits = answer.status === 429 || answer.status === 503;
       const told = content?.error && `${content.error.message} ${content.error.next_step}`;
-      if (!waits || attempt === ATTEMPTS) throw new Refused(answer.status, told);
+      if (!waits || attempt === ATTEMPTS) throw new Refused(answer.status, content?.error?.type, told);
       await pause(1000 * Number(answer.headers.get("Retry-After") ?? attempt));
     } catch (error) {
       if (error instanceof Refused || attempt === ATTEMPTS) throw error;

@@ -9,7 +9,7 @@ import pytest
 from evaluation.preference import export
 from evaluation.preference.votes import read_votes
 from ltx2.errors import RequestError
-from tests.unit.evaluation.preference.studies import Rater, open_study
+from tests.unit.evaluation.preference.studies import Rater, a_plan, open_study
 
 
 @pytest.fixture
@@ -74,9 +74,20 @@ def test_the_side_whose_sound_is_late_loses(late_side, overall, passed):
 
 
 def test_formulas_in_names_do_not_run_in_a_spreadsheet():
-    text = export.as_text([{"left": "=cmd|' /C calc'!A0", "n": -1}], "csv")
-    (row,) = csv.DictReader(text.splitlines())
-    assert row == {"left": "'=cmd|' /C calc'!A0", "n": "-1"}
+    sent = {"left": "=cmd|' /C calc'!A0", "right": "-1+cmd", "answer": "-2", "n": -1}
+    (row,) = csv.DictReader(export.as_text([sent], "csv").splitlines())
+    assert row == {"left": "'=cmd|' /C calc'!A0", "right": "'-1+cmd", "answer": "-2", "n": "-1"}
+
+
+def test_pairs_of_a_recognisable_model_are_marked(sqlite_store, sessions, tmp_path, clock):
+    plan = a_plan(raters=1)
+    marked = plan.models[0].model_copy(update={"recognisable": True})
+    plan = plan.model_copy(update={"models": (marked, plan.models[1])})
+    study_id = open_study(sqlite_store, tmp_path, plan)
+    rater = Rater(sessions, study_id, clock)
+    rater.begin()
+    rater.finish()
+    assert {row["unblinded"] for row in export.rows(sqlite_store, study_id)} == {"yes"}
 
 
 def test_the_log_can_be_checked_from_its_lines_alone(sqlite_store, study_id):
