@@ -55,7 +55,7 @@ def rank(
         propensity=propensity,
     )
     board = rank_votes(table, options=Options(seed=seed))
-    typer.echo(json.dumps(board.as_json(), indent=2) if as_json else "\n".join(_lines(board)))
+    typer.echo(json.dumps(board.as_json(), indent=2) if as_json else "\n".join(lines_of(board)))
 
 
 def plan(
@@ -88,18 +88,18 @@ def _listed(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
-def _lines(board: "Leaderboard") -> list[str]:
+def lines_of(board: "Leaderboard") -> list[str]:
     """The leaderboard for people."""
     from evaluation.preference.ranking import NotRanked
 
-    lines = _ranking_lines(f"All raters{f', {board.axis}' if board.axis else ''}", board.overall)
+    lines = ranking_lines(f"All raters{f', {board.axis}' if board.axis else ''}", board.overall)
     if board.exclusions:
         lines += ["", f"{len(board.exclusions)} rater(s) fail screening:"]
         lines += [f"  {out.rater}: {'; '.join(out.reasons)}" for out in board.exclusions]
         if isinstance(board.screened, NotRanked):
             lines += ["", f"Without them: {board.screened.reason}"]
         else:
-            lines += ["", *_ranking_lines("Without them", board.screened)]
+            lines += ["", *ranking_lines("Without them", board.screened)]
     parts = [
         *((f"Axis {name}", found) for name, found in board.axes.items() if name != board.axis),
         *((f"{c} = {n}", found) for c, by in board.slices.items() for n, found in by.items()),
@@ -108,11 +108,12 @@ def _lines(board: "Leaderboard") -> list[str]:
         if isinstance(found, NotRanked):
             lines += ["", f"{title}: {found.reason}"]
         else:
-            lines += ["", *_ranking_lines(title, found)]
+            lines += ["", *ranking_lines(title, found)]
     return lines
 
 
-def _ranking_lines(title: str, found: "Ranking") -> list[str]:
+def ranking_lines(title: str, found: "Ranking") -> list[str]:
+    """One ranking for people."""
     width = max(len("model"), *(len(row.name) for row in found.models))
     lines = [
         f"{title}: {found.votes} votes of {found.raters} raters on {found.prompts} prompts",
@@ -135,6 +136,11 @@ def _ranking_lines(title: str, found: "Ranking") -> list[str]:
         f"{found.tie_rate:.1%}, both bad {found.both_bad_rate:.1%}; design effect "
         f"{found.design_effect:.2f}; this many votes show a win rate of {found.detectable:.2f}"
     )
+    lines += [
+        f"Style {name}: {effect.value:+.3f} per standard deviation "
+        f"({effect.low:+.3f} to {effect.high:+.3f})"
+        for name, effect in found.style.items()
+    ]
     if agreed.alpha is not None and agreed.percent is not None:
         lines.append(
             f"Raters agree in {agreed.percent:.0%}; Krippendorff's alpha {agreed.alpha.value:.2f} "

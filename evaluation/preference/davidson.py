@@ -25,7 +25,8 @@ from evaluation.preference.votes import VoteTable
 from ltx2.errors import RequestError
 
 RIDGE = 1e-4
-"""Keeps the maximum finite where a model won or lost every vote; too weak to matter elsewhere."""
+"""Keeps the maximum finite where a model won or lost every vote, or all votes are ties; too weak to
+matter elsewhere."""
 
 STEPS = 60
 TOLERANCE = 1e-9
@@ -184,7 +185,7 @@ def fit_davidson(
 
     Args:
         cells: votes; cells of weight 0 are allowed.
-        ridge: added half as often as the squared strengths and other coefficients, not ln nu.
+        ridge: added half as often as the squared parameters.
         start: [P] parameters to begin at.
         require_connected: without it the ridge decides between models that never met, as a
             resample may need.
@@ -216,7 +217,7 @@ def fit_davidson(
         cells=cells,
         beta=beta,
         log_nu=log_nu,
-        loss=float(loss - ridge / 2 * beta @ beta),
+        loss=float(loss - ridge / 2 * point @ point),
         information=hessian,
     )
 
@@ -323,13 +324,15 @@ def _loss(cells: Cells, point: np.ndarray, ridge: float) -> tuple[float, np.ndar
     p_left, p_tie, p_right = probabilities(design @ point[:width], log_nu)
     chosen = np.choose(cells.outcome + 1, (p_right, p_tie, p_left))
     loss = -(cells.weight @ np.log(np.maximum(chosen, 1e-300)))
-    loss += ridge / 2 * point[:width] @ point[:width]
+    loss += ridge / 2 * point @ point
     curved = cells.weight[:, None] * _curvatures(p_left, p_tie, p_right)
     slope = cells.weight * (cells.outcome - (p_left - p_right)) / 2
     gradient = -(slope @ design) + ridge * point[:width]
     hessian = design.T @ (curved[:, :1] * design) + ridge * np.eye(width)
     if cells.has_ties:
         cross = curved[:, 1] @ design
-        hessian = np.block([[hessian, cross[:, None]], [cross[None], curved[:, 2].sum()]])
-        gradient = np.append(gradient, -(cells.weight @ ((cells.outcome == 0) - p_tie)))
+        last = curved[:, 2].sum() + ridge
+        hessian = np.block([[hessian, cross[:, None]], [cross[None], last]])
+        missing = cells.weight @ ((cells.outcome == 0) - p_tie)
+        gradient = np.append(gradient, ridge * log_nu - missing)
     return float(loss), gradient, hessian

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evaluation.preference.store import Entry, Store, pair_name
-from evaluation.preference.study import BOTH_BAD, FIVE_ANSWERS, OVERALL, SIGNS, Study
+from evaluation.preference.study import OVERALL, SIGNS, Study
 from ltx2.errors import RequestError, ResourceError
 from ltx2.files import replaced
 from ltx2.spreadsheet import as_cell
@@ -31,8 +31,9 @@ def last_votes(store: Store, study_id: str) -> list[Entry]:
 def rows(store: Store, study_id: str, *, every_kind: bool = False) -> list[dict[str, Any]]:
     """One row per vote and axis.
 
-    Columns: rater, prompt, left, right, answer (words, or 1 to 5 from left to right on five
-    points), axis, language, suite, and what is known about the vote; `d_` columns are covariates,
+    Columns: rater, prompt, left, right, answer (left, tie, right, both_bad; on five points also
+    left_much and right_much: numbers would not tell which scale they are on while all of them are
+    low), axis, language, suite, and what is known about the vote; `d_` columns are covariates,
     left minus right.
 
     Args:
@@ -134,15 +135,13 @@ def _row(
 ) -> dict[str, Any]:
     vote = entry.content
     prompt = plan.prompt_of(vote["prompt"])
-    asked = plan.axis(axis)
-    five = asked is not None and asked.points == 5 and answer != BOTH_BAD
     played = vote["played"]
     return {
         "rater": vote["rater"],
         "prompt": vote["prompt"],
         "left": vote["left"],
         "right": vote["right"],
-        "answer": str(FIVE_ANSWERS.index(answer) + 1) if five else answer,
+        "answer": answer,
         "axis": axis,
         "kind": vote["kind"],
         "language": prompt.language,

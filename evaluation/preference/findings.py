@@ -1,7 +1,7 @@
 """What a study has found so far: its ranking, and all that is needed to believe or doubt it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -12,6 +12,7 @@ from evaluation.preference.blinding import blinding_index
 from evaluation.preference.intervals import Interval
 from evaluation.preference.ranking import Leaderboard, NotRanked, Options, rank_votes
 from evaluation.preference.store import Store, StudyRow
+from evaluation.preference.style import STYLE, Styled, style_controlled
 from evaluation.preference.votes import VoteTable
 from ltx2.errors import RequestError
 
@@ -36,6 +37,7 @@ class Findings:
         entries, head: of the log, all checked; number and hash of the last.
         votes: of all questions; None while there are none.
         board: the ranking, or why there is none.
+        styled: the ranking with loudness, length and size held equal; None without votes.
         evidence: whether pairs can be told apart, at any time.
         blinding: Bang's index by model.
         guesses: answers behind it.
@@ -52,6 +54,7 @@ class Findings:
     head: str
     votes: VoteTable | None
     board: Leaderboard | NotRanked
+    styled: Styled | None
     evidence: tuple[PairEvidence, ...]
     blinding: dict[str, Interval]
     guesses: int
@@ -76,11 +79,13 @@ def find(store: Store, study_id: str, *, resamples: int = 200) -> Findings:
     finished = _finished(table, plan.session.pairs)
     votes = _votes(table)
     board: Leaderboard | NotRanked = NotRanked("Nobody has voted yet.")
+    styled = None
     evidence: tuple[PairEvidence, ...] = ()
     if votes is not None:
+        styled = style_controlled(votes, plan.axes[-1].key, seed=plan.seed)
         try:
             board = rank_votes(
-                votes,
+                replace(votes, covariates={}),
                 evidence=export.evidence(store, study_id),
                 options=Options(resamples=resamples, seed=plan.seed, screening=plan.screening),
             )
@@ -102,6 +107,7 @@ def find(store: Store, study_id: str, *, resamples: int = 200) -> Findings:
         head=store.head(study_id),
         votes=votes,
         board=board,
+        styled=styled,
         evidence=evidence,
         blinding=blinding_index(guesses, choices=len(plan.models)) if guesses else {},
         guesses=len(guesses),
@@ -133,6 +139,7 @@ def _votes(table: Sequence[dict[str, Any]]) -> VoteTable | None:
     return VoteTable.from_frame(
         frame,
         axis="axis",
+        covariates=[name for name in STYLE if name in frame.columns],
         slices=[name for name in cuts if frame[name].nunique() > 1],
         propensity="propensity" if frame["propensity"].notna().all() else None,
     )

@@ -93,8 +93,15 @@ def leave_one_out(fit: DavidsonFit, cell: np.ndarray, group: np.ndarray, groups:
     for first in range(0, groups, CHUNK):
         part = slice(first, min(first + CHUNK, groups))
         inside = (counts[part] @ pieces.reshape(len(pieces), -1)).reshape(-1, size, size)
-        moved[part] = -np.linalg.solve(fit.information - inside, scores[part, :, None])[..., 0]
+        moved[part] = -_solved(fit.information - inside, scores[part, :, None])[..., 0]
     return moved
+
+
+def _solved(matrices: np.ndarray, right: np.ndarray) -> np.ndarray:
+    try:
+        return np.linalg.solve(matrices, right)
+    except np.linalg.LinAlgError:  # without the group nothing is left of some parameter
+        return np.linalg.pinv(matrices, hermitian=True) @ right
 
 
 def _left_out_spread(

@@ -225,6 +225,12 @@ def _on_axis(votes: VoteTable, name: str) -> VoteTable:
 def _rank(
     votes: VoteTable, options: Options, *, evidence: Sequence[RaterEvidence] = ()
 ) -> tuple[Ranking, tuple[Exclusion, ...]]:
+    for factor, name in ((votes.rater, "rater"), (votes.prompt, "prompt")):
+        if len(factor) < 2:
+            raise RequestError(
+                f"All votes are of one {name}, which tells nothing about others.",
+                next_step=f"Collect votes of another {name}.",
+            )
     cells, cell = Cells.of(votes)
     fit = fit_davidson(cells)
     naive, clustered = naive_covariance(fit), two_way_covariance(fit, votes, cell)

@@ -1,5 +1,6 @@
-"""`study new|open|status|export|close`: studies from the command line, beside a running server."""
+"""`study new|open|status|...`: studies from the command line, beside a running server."""
 
+import json
 import os
 import time
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from evaluation.preference import place
+from ltx2.errors import RequestError
 from ltx2.settings import Settings
 
 if TYPE_CHECKING:
@@ -93,6 +95,51 @@ def export(
         store.verify(study_id)
         table = rows(store, study_id, every_kind=every_kind)
     typer.echo(f"{len(table)} rows in {write_rows(table, path)}")
+
+
+@study.command()
+def rank(
+    study_id: StudyId,
+    as_json: Annotated[bool, typer.Option("--json", help="Everything, as JSON.")] = False,
+) -> None:
+    """Ranks the models by the votes so far, screened by the rules of the study's plan."""
+    from evaluation.preference.commands import lines_of, ranking_lines
+    from evaluation.preference.findings import find
+    from evaluation.preference.ranking import NotRanked, Ranking
+
+    with opened_store() as store:
+        found = find(store, study_id)
+    if isinstance(found.board, NotRanked):
+        raise RequestError(found.board.reason, next_step="Collect votes first.")
+    if as_json:
+        typer.echo(json.dumps(found.board.as_json(), indent=2))
+        return
+    lines = lines_of(found.board)
+    if found.styled is not None:
+        if isinstance(found.styled.ranking, Ranking):
+            lines += ["", *ranking_lines("With style held equal", found.styled.ranking)]
+        if found.styled.confounded:
+            named = ", ".join(found.styled.confounded)
+            lines += ["", f"Always the same between two models, so not held equal: {named}"]
+    lines += [
+        f"Blinding index of {model}: {index.value:+.2f} ({index.low:+.2f} to {index.high:+.2f})"
+        for model, index in found.blinding.items()
+    ]
+    typer.echo("\n".join(lines))
+
+
+@study.command()
+def pause(study_id: StudyId) -> None:
+    """Takes no votes until the study is resumed."""
+    with opened_store() as store:
+        typer.echo(f"paused; log {store.set_status(study_id, 'paused').hash}")
+
+
+@study.command()
+def resume(study_id: StudyId) -> None:
+    """Lets raters go on in a paused study."""
+    with opened_store() as store:
+        typer.echo(f"open; log {store.set_status(study_id, 'open').hash}")
 
 
 @study.command()

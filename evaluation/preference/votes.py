@@ -14,15 +14,18 @@ ROLES = ("rater", "prompt", "left", "right", "answer")
 """Columns that a votes file must have, in the order in which they are named."""
 
 WORDS = {
+    **dict.fromkeys(("left_much", "left much", "a much better"), 2),
     **dict.fromkeys(("left", "a"), 1),
     **dict.fromkeys(("right", "b"), -1),
+    **dict.fromkeys(("right_much", "right much", "b much better"), -2),
     **dict.fromkeys(("tie", "same", "both bad", "both_bad"), 0),
 }
 """Answers in words, any case; positive prefers the left."""
 
 BOTH_BAD = ("both bad", "both_bad")
 ANSWERS_HELP = (
-    "Write left, tie, right (or A, B, both bad), or a number from left to right: 1 to 5 or -2 to 2."
+    "Write left, tie, right (or left_much, right_much, A, B, both bad), or a number from left to "
+    "right: 1 to 5 or -2 to 2."
 )
 
 
@@ -298,12 +301,15 @@ def _read_frame(path: Path, wanted: set[str]) -> pd.DataFrame:
     suffix = path.suffix.lower()
     try:
         if suffix in (".csv", ".tsv"):
+            separator = "\t" if suffix == ".tsv" else ","
+            there = pd.read_csv(path, sep=separator, nrows=0, encoding="utf-8-sig").columns
             return pd.read_csv(
                 path,
-                sep="\t" if suffix == ".tsv" else ",",
+                sep=separator,
                 dtype=str,
                 keep_default_na=False,
-                usecols=lambda name: name in wanted,
+                # Where one is missing, the others are named.
+                usecols=sorted(wanted) if wanted <= set(there) else None,
                 encoding="utf-8-sig",
             )
         if suffix in (".jsonl", ".ndjson"):

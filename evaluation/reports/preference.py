@@ -11,6 +11,7 @@ from evaluation.preference.findings import Findings, on_main_axis
 from evaluation.preference.intervals import Interval
 from evaluation.preference.planning import Circumstances, detectable_win_rate, votes_needed
 from evaluation.preference.ranking import Leaderboard, NotRanked, Ranking
+from evaluation.preference.style import Styled
 from evaluation.preference.votes import VoteTable
 from evaluation.reports.document import render_document
 from evaluation.reports.parts import (
@@ -40,6 +41,12 @@ MAX_PAIRS = 15
 MAX_CURVES = 6
 
 WIN_RATES = (0.55, 0.6, 0.65, 0.7)
+
+STYLE_NAMES = {
+    "d_log_duration": "length as it came",
+    "d_lufs": "loudness as it came",
+    "d_log_pixels": "size of the picture as it came",
+}
 
 LEGEND = (
     "Thin line: 95 % interval that knows that votes of one rater, and on one prompt, go together. "
@@ -73,6 +80,8 @@ def study_sections(found: Findings) -> list[Section]:
         return [*sections, Section("Results", [Text([reason])])]
     alpha = found.study.plan.stopping.alpha
     sections += _results(found.votes, found.board)
+    if found.styled is not None and (found.styled.used or found.styled.confounded):
+        sections.append(_style(found.styled))
     sections.append(_power(found.board.overall, found.evidence, alpha, found.planned_votes))
     sections.append(_blinding(found))
     return [*sections, _methods()]
@@ -395,6 +404,59 @@ def _raters(board: Leaderboard) -> Section:
         )
     )
     return Section("Raters", parts)
+
+
+def _style(styled: Styled) -> Section:
+    parts: list[Part] = []
+    if isinstance(styled.ranking, Ranking):
+        rows = [
+            SpanRow(
+                row.name,
+                Span(row.elo.value, row.elo.low, row.elo.high),
+                [_ranks(row.best_rank, row.worst_rank), f"{row.elo.value:.0f}"],
+                [_range(row.elo)],
+            )
+            for row in styled.ranking.models
+        ]
+        parts.append(
+            Spans(
+                "The ranking with these held equal, as if both clips had come alike in them.",
+                "Elo",
+                rows,
+                reference=1000.0,
+                heads_before=["Rank", "Elo"],
+                heads_after=["95 % interval"],
+                name_head="Model",
+            )
+        )
+        parts.append(
+            Facts(
+                [
+                    (STYLE_NAMES[name], f"{effect.value:+.3f} ({_signed(effect)})")
+                    for name, effect in styled.ranking.style.items()
+                ]
+            )
+        )
+        parts.append(
+            Text(["Effects are in ln of odds per standard deviation of the difference of a pair."])
+        )
+    elif styled.ranking is not None:
+        parts.append(Text([styled.ranking.reason]))
+    if styled.confounded:
+        named = ", ".join(STYLE_NAMES[name] for name in styled.confounded)
+        parts.append(
+            Text(
+                [
+                    f"Not held equal: {named}. One model always has more of it than another, so "
+                    "votes cannot tell it from the model itself."
+                ]
+            )
+        )
+    return Section("With style held equal", parts)
+
+
+def _signed(interval: Interval) -> str:
+    return f"{interval.low:+.3f} to {interval.high:+.3f}"
 
 
 def _with_and_without(board: Leaderboard) -> Part:

@@ -112,3 +112,17 @@ def test_nothing_to_export_and_unknown_endings_are_said(tmp_path):
         export.write_rows([], tmp_path / "v.csv")
     with pytest.raises(RequestError, match="ending"):
         export.write_rows([{"a": 1}], tmp_path / "v.xls")
+
+
+def test_a_study_can_be_ranked_while_all_answers_are_on_one_side(
+    sqlite_store, sessions, clock, tmp_path
+):
+    """Numbers of so few answers would not tell which scale they are on."""
+    study_id = open_study(sqlite_store, tmp_path)
+    rater = Rater(sessions, study_id, clock)
+    rater.begin()
+    rater.finish("left")
+    path = export.write_rows(export.rows(sqlite_store, study_id), tmp_path / "votes.csv")
+    votes = read_votes(path, axis="axis")
+    overall = votes.where(votes.axis.codes == votes.axis.names.index("overall"))
+    assert set(overall.preference) == {1}

@@ -1,8 +1,11 @@
 """What a leaderboard shows beside strengths: ranks, slices, style, bootstrap, stopping."""
 
+import contextlib
+import json
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from evaluation.preference.coverage import World, simulate
@@ -11,6 +14,7 @@ from evaluation.preference.intervals import rank_intervals, two_way_covariance
 from evaluation.preference.ranking import NotRanked, Options, rank_votes
 from evaluation.preference.stopping import log_e_of_means, log_e_of_votes, stopping_place
 from evaluation.preference.votes import Factor, VoteTable
+from ltx2.errors import RequestError
 
 QUICK = Options(resamples=0)
 
@@ -72,6 +76,27 @@ def test_a_slice_that_cannot_be_ranked_says_why(votes):
     found = rank_votes(sliced, options=QUICK).slices["x"]
     assert isinstance(found["b"], NotRanked) or found["b"].votes > 0
     assert len(found["a"].models) == 2
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_a_handful_of_votes_is_ranked_or_refused_with_a_reason(seed):
+    rng = np.random.default_rng(seed)
+    count, models = int(rng.integers(1, 9)), int(rng.integers(2, 4))
+    left = rng.integers(models, size=count)
+    frame = pd.DataFrame(
+        {
+            "rater": rng.integers(3, size=count),
+            "prompt": rng.integers(3, size=count),
+            "left": left,
+            "right": (left + rng.integers(1, models, size=count)) % models,
+            "answer": rng.choice(["left", "tie", "right", "both_bad", "left_much"], count),
+        }
+    )
+    with contextlib.suppress(RequestError):
+        board = rank_votes(VoteTable.from_frame(frame), options=Options(resamples=20))
+        json.dumps(board.as_json(), allow_nan=False)
+        for row in board.overall.models:
+            assert row.strength.low <= row.strength.value <= row.strength.high
 
 
 def test_a_covariate_takes_the_credit_that_is_due_to_it():

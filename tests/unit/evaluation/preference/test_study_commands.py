@@ -1,5 +1,6 @@
 """A study from YAML to exported votes, from the command line, with real clips."""
 
+import json
 import re
 
 import pytest
@@ -15,6 +16,7 @@ from ltx2.errors import RequestError
 from ltx2.media.encode import write_clip
 from tests.builders import a_clip, smooth_frames, tones
 from tests.unit.evaluation.preference.studies import NO_LIMITS, Rater
+from tests.unit.evaluation.preference.studies import open_study as bytes_study
 
 TEXT = """
 name: Tiny
@@ -57,6 +59,11 @@ def test_new_open_status_export_close(plan_path, tmp_path, clock):
     assert all(re.fullmatch(r"[0-9a-f]{32}\.mp4", path.name) for path in first.values())
     assert len({path.stat().st_size for path in first.values()}) == 1
     rater.finish()
+    assert run("pause", study_id).startswith("paused; log ")
+    assert run("resume", study_id).startswith("open; log ")
+    told = CliRunner().invoke(study, ["rank", study_id])
+    assert told.exit_code == 2
+    assert "All votes are of one rater" in told.output
     store.close()
     assert "1 of 2 raters, 3 votes, 7 entries checked" in run("status")
     assert run("export", study_id, tmp_path / "votes.csv").startswith("5 rows in")
@@ -91,3 +98,21 @@ def test_a_limiter_lets_callers_in_again_and_keeps_them_apart():
     limiter.take("a")
     with pytest.raises(RateLimitedError):
         limiter.take("a")
+
+
+def test_a_study_is_ranked_while_it_runs(tmp_path, monkeypatch, clock):
+    monkeypatch.setenv("LTX2_DATA", str(tmp_path / "data"))
+    monkeypatch.delenv("LTX2_DATABASE_URL", raising=False)
+    store = Store(database_url(), clock=clock)
+    study_id = bytes_study(store, tmp_path)
+    for overall in ("left", "left_much"):
+        rater = Rater(Sessions(store, limits=NO_LIMITS, clock=clock), study_id, clock)
+        rater.begin()
+        rater.finish(overall)
+    store.close()
+    told = run("rank", study_id)
+    assert "All raters, overall: 8 votes of 2 raters on 4 prompts" in told
+    assert "Blinding index of ann" in told
+    # In these clips one model is always the louder one.
+    assert "Always the same between two models, so not held equal: d_lufs" in told
+    assert json.loads(run("rank", study_id, "--json"))["axis"] == "overall"
