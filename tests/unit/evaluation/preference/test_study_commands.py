@@ -6,6 +6,7 @@ import re
 import pytest
 from typer.testing import CliRunner
 
+from evaluation.__main__ import app
 from evaluation.preference.limits import Limiter, Rate, RateLimitedError
 from evaluation.preference.opening import Opener, open_study
 from evaluation.preference.session import Sessions
@@ -61,7 +62,7 @@ def test_new_open_status_export_close(plan_path, tmp_path, clock):
     rater.finish()
     assert run("pause", study_id).startswith("paused; log ")
     assert run("resume", study_id).startswith("open; log ")
-    told = CliRunner().invoke(study, ["rank", study_id])
+    told = CliRunner().invoke(app, ["study", "rank", study_id])
     assert told.exit_code == 2
     assert "All votes are of one rater" in told.output
     store.close()
