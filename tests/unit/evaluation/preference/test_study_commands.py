@@ -66,7 +66,7 @@ def test_new_open_status_export_close(plan_path, tmp_path, clock):
     assert told.exit_code == 2
     assert "All votes are of one rater" in told.output
     store.close()
-    assert "1 of 2 raters, 3 votes, 7 entries checked" in run("status")
+    assert "1 of 2 raters, 3 votes, 9 entries checked" in run("status")
     assert run("export", study_id, tmp_path / "votes.csv").startswith("5 rows in")
     assert run("close", study_id).startswith("closed; log ")
     assert "closed" in run("status", study_id)
