@@ -20,6 +20,7 @@ from evaluation.preference.intervals import (
     strength_rows,
     two_way_covariance,
 )
+from evaluation.preference.stopping import log_e_of_means, log_e_of_votes, stopping_place
 from evaluation.preference.votes import Factor, VoteTable
 
 MANY = 1_000_000
@@ -147,8 +148,50 @@ def coverage(world: World, *, studies: int, seed: int = 0) -> dict[str, Coverage
     }
 
 
+@dataclass(frozen=True)
+class Stops:
+    """Shares of studies that are stopped for a difference; false ones, if models are equal.
+
+    Attributes:
+        by_votes: betting on every vote as if it were independent.
+        by_means: betting on each rater's mean, in the order in which raters finish.
+    """
+
+    by_votes: float
+    by_means: float
+
+
+def stops_early(
+    *,
+    studies: int,
+    raters: int = 80,
+    votes_each: int = 25,
+    taste: float = 1.0,
+    difference: float = 0.0,
+    seed: int = 0,
+) -> Stops:
+    """How often a study stops where one looks after every vote, or every rater.
+
+    Args:
+        studies, raters, votes_each: how many.
+        taste: standard deviation of raters' own preferences, ln of odds; at 0 votes are
+            independent.
+        difference: mean preference, ln of odds.
+        seed: of everything drawn.
+    """
+    rng = np.random.default_rng(seed)
+    n = np.arange(1, raters * votes_each + 1)
+    by_votes = by_means = 0
+    for _ in range(studies):
+        chance = 1 / (1 + np.exp(-rng.normal(difference, taste, raters)))
+        wins = rng.random((raters, votes_each)) < chance[:, None]
+        by_votes += stopping_place(log_e_of_votes(wins.ravel().cumsum(), n)) is not None
+        by_means += stopping_place(log_e_of_means(wins.mean(axis=1))) is not None
+    return Stops(by_votes / studies, by_means / studies)
+
+
 def main() -> None:
-    """Print the table of the package's README."""
+    """Print the tables of the package's README."""
     print("| raters x votes, prompts | method | coverage of 95 % | mean SE | true sd |")  # noqa: T201
     print("|---|---|---|---|---|")  # noqa: T201
     for world in (World(), World(raters=24, votes_each=40), World(raters=15, votes_each=20)):
@@ -156,6 +199,12 @@ def main() -> None:
             size = f"{world.raters} x {world.votes_each}, {world.prompts}"
             row = f"{found.share:.3f} | {found.mean_se:.3f} | {found.true_sd:.3f}"
             print(f"| {size} | {name} | {row} |")  # noqa: T201
+    print("| difference | raters' tastes | stops by votes | by raters' means |")  # noqa: T201
+    print("|---|---|---|---|")  # noqa: T201
+    for difference, taste in ((0.0, 0.0), (0.0, 1.0), (0.45, 0.5), (0.45, 1.0)):
+        stops = stops_early(studies=2000, taste=taste, difference=difference)
+        by = f"{stops.by_votes:.3f} | {stops.by_means:.3f}"
+        print(f"| {difference:g} | {taste:g} | {by} |")  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -8,11 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from evaluation.preference.coverage import World, simulate
+from evaluation.preference.coverage import World, stops_early, simulate
 from evaluation.preference.davidson import Cells, fit_davidson, probabilities
 from evaluation.preference.intervals import rank_intervals, two_way_covariance
 from evaluation.preference.ranking import NotRanked, Options, rank_votes
-from evaluation.preference.stopping import log_e_of_means, log_e_of_votes, stopping_place
 from evaluation.preference.votes import Factor, VoteTable
 from ltx2.errors import RequestError
 
@@ -130,13 +129,10 @@ def test_a_covariate_takes_the_credit_that_is_due_to_it():
 
 def test_raters_who_vote_often_need_bets_on_their_means():
     """Equal models, raters with tastes: single votes stop falsely, raters' means do not."""
-    rng = np.random.default_rng(0)
-    by_votes, by_means, studies = 0, 0, 300
-    for _ in range(studies):
-        taste = 1 / (1 + np.exp(-rng.normal(0, 1.0, 80)))
-        wins = rng.random((80, 25)) < taste[:, None]
-        n = np.arange(1, wins.size + 1)
-        by_votes += stopping_place(log_e_of_votes(wins.ravel().cumsum(), n)) is not None
-        by_means += stopping_place(log_e_of_means(wins.mean(axis=1))) is not None
-    assert by_means / studies <= 0.05
-    assert by_votes / studies > 0.25
+    found = stops_early(studies=300)
+    assert found.by_means <= 0.05
+    assert found.by_votes > 0.25
+
+
+def test_bets_on_raters_means_find_a_difference_that_is_there():
+    assert stops_early(studies=100, taste=0.5, difference=0.45).by_means > 0.9

@@ -17,7 +17,7 @@ from evaluation.preference.intervals import two_way_covariance
 from evaluation.preference.pairing import EVEN_SHARE, choose_pair, pair_propensities
 from evaluation.preference.planning import Circumstances, detectable_win_rate, votes_needed
 from evaluation.preference.ranking import rank_votes
-from evaluation.preference.stopping import log_e_of_means, log_e_of_votes, stopping_place
+from evaluation.preference.stopping import MIX, log_e_of_means, log_e_of_votes, stopping_place
 from evaluation.preference.votes import VoteTable
 from ltx2.errors import RequestError
 
@@ -126,7 +126,7 @@ def test_intervals_that_know_of_clusters_hold_the_truth_and_naive_ones_do_not():
 def test_betting_on_single_votes_is_the_closed_form():
     x = np.array([1.0, 0, 1, 1] * 20)
     closed = log_e_of_votes(x.cumsum(), np.arange(1, 81))
-    assert np.allclose(log_e_of_means(x), closed)
+    assert np.allclose(log_e_of_means(x, mix=MIX), closed)
 
 
 def test_equal_models_rarely_stop_a_study_however_often_one_looks():
