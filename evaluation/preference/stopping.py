@@ -20,8 +20,8 @@ MIX = 10.0
 """Parameter a of the mixing Beta(a, a): the sharpest near a win rate of 0.6."""
 
 MIX_OF_MEANS = 1.0
-"""The same for raters' means: they lie nearer to one half than votes do, so bets may be bolder. With
-80 raters of 25 votes and a share of 0.6 it stops after half as many raters as `MIX` does."""
+"""The same for raters' means, which lie nearer to one half than votes do, so that bets may be
+bolder: at 25 votes a rater and a share of 0.6 it stops after half as many raters as `MIX` does."""
 
 NODES = 128
 WIDTH = 0.15

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from evaluation.preference.coverage import World, stops_early, simulate
+from evaluation.preference.coverage import World, simulate, stops_early
 from evaluation.preference.davidson import Cells, fit_davidson, probabilities
 from evaluation.preference.intervals import rank_intervals, two_way_covariance
 from evaluation.preference.ranking import NotRanked, Options, rank_votes
