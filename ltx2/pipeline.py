@@ -1,12 +1,14 @@
 """The walk from a request to a clip.
 
-Request -> text -> contexts -> states (latents, masks, positions, noise) -> for each sigma: guided
-prediction, step -> decode video, decode audio -> Clip.
+Request -> text -> contexts -> what is given, drawn on a canvas -> for each part of the clip, for
+each stage: states (latents, masks, positions, noise) -> for each sigma: guided prediction, step
+-> decode video, decode audio -> the canvas, which becomes the Clip.
 """
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -19,30 +21,32 @@ from ltx2.checkpoint.catalog import find_lora, find_model
 from ltx2.checkpoint.loader import Networks, load_networks
 from ltx2.checkpoint.lora import fuse_loras, read_lora
 from ltx2.clip import Clip
-from ltx2.diffusion.denoise import OnStep, Step, denoise
-from ltx2.diffusion.guidance import Pass, guided_prediction, needed_passes, perturbations
-from ltx2.diffusion.schedules import OFFICIAL_SHIFT, shifted_sigmas
+from ltx2.diffusion.denoise import OnStep, Step
+from ltx2.diffusion.guidance import Pass, needed_passes
+from ltx2.diffusion.samplers import make_sampler
 from ltx2.diffusion.state import (
     Grid,
     Joint,
     LatentState,
-    audio_positions,
     draw_noise,
+    patchify_video,
     unpatchify_audio,
     unpatchify_video,
-    video_positions,
 )
-from ltx2.errors import (
-    CheckpointError,
-    GenerationCancelled,
-    GenerationError,
-    RequestError,
-)
+from ltx2.diffusion.tiles import TileLimits
+from ltx2.errors import CheckpointError, GenerationCancelled, RequestError
+from ltx2.generation.canvas import Canvas, draw_canvas
+from ltx2.generation.codec import decode_audio, decode_frames, finite
+from ltx2.generation.given import Given, read_given
+from ltx2.generation.refining import Refining, find_refining
+from ltx2.generation.sampling import sample
+from ltx2.generation.stages import Stage, stages_of
+from ltx2.generation.states import begin, initial_states
 from ltx2.geometry import num_audio_latents, num_samples
-from ltx2.media.frames import to_uint8_frames
+from ltx2.inputs import Inputs
+from ltx2.model.config import CrossTimestep
 from ltx2.model.text import TextPath
-from ltx2.model.transformer import ModalityInput, Transformer
-from ltx2.model.video_vae import TileSize
+from ltx2.model.transformer import Transformer
 from ltx2.preview import OnPreview, Preview, PreviewPlan
 from ltx2.progress import OnProgress, Progress, ShouldCancel, ignore_progress, never_cancel
 from ltx2.request import AppliedLora, Guidance, ModelProfile, Recipe, Request
@@ -52,12 +56,10 @@ from ltx2.runtime.placement import (
     memory_explained,
 )
 from ltx2.runtime.small import SMALL_MODEL_PARAMETERS
+from ltx2.timeline import plan_windows
 
 REMEMBERED_PROMPTS = 8
 """Contexts kept in memory, about 16 MB each for the published model."""
-
-SPATIAL_TILE, TEMPORAL_TILE = TileSize(512, 64), TileSize(64, 24)
-"""Tiles of the released pipelines, in pixels and frames; what is no larger is decoded whole."""
 
 
 def load(
@@ -67,6 +69,7 @@ def load(
     device: str = "auto",
     dtype: str = "auto",
     loras: Sequence[tuple[str | Path, float]] = (),
+    refiner: str | Path | None = None,
 ) -> "Pipeline":
     """A pipeline with the networks of a model; its text encoder follows with the first prompt.
 
@@ -78,6 +81,9 @@ def load(
             bfloat16 for large ones.
         loras: files, or names of those beside the model, with their strengths; their changes are
             added to the transformer's weights.
+        refiner: what refines after an upscaling where the model itself needs many steps: a LoRA's
+            file, a model of the same kind, or the name of a LoRA beside the model; found beside
+            the model if not said.
 
     Raises:
         CheckpointError: the model or a LoRA is not there, damaged, or does not fit.
@@ -111,6 +117,7 @@ def load(
             AppliedLora(file=lora.name, strength=strength, digest=lora.digest)
             for lora, strength in read
         ],
+        refining=find_refining(found, refiner),
     )
 
 
@@ -126,12 +133,13 @@ class Pipeline:
         device: where everything runs.
         digest: of the checkpoint's weights, for recipes; None if they are in no file.
         loras: what was added to them, for recipes.
+        refining: what upscales and refines; None for a pipeline that cannot.
 
     Raises:
         CheckpointError: the profile contradicts the networks.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all that recipes say of it
         self,
         networks: Networks,
         load_text: Callable[[], TextPath],
@@ -142,6 +150,7 @@ class Pipeline:
         device: torch.device | str,
         digest: str | None = None,
         loras: Sequence[AppliedLora] = (),
+        refining: Refining | None = None,
     ) -> None:
         _check_profile(profile, networks)
         self.networks = networks
@@ -150,6 +159,7 @@ class Pipeline:
         self.fingerprint = fingerprint
         self.digest = digest
         self.loras = tuple(loras)
+        self._refining = refining or Refining(name, ())
         self.device = torch.device(device)
         self._load_text = load_text
         self._text: TextPath | None = None
@@ -163,6 +173,7 @@ class Pipeline:
         self,
         request: Request,
         *,
+        inputs: Inputs | None = None,
         on_progress: OnProgress = ignore_progress,
         should_cancel: ShouldCancel = never_cancel,
         on_preview: OnPreview | None = None,
@@ -171,74 +182,53 @@ class Pipeline:
 
         Args:
             request: what to make.
+            inputs: where the files lie that it is made from.
             on_progress: told about stages and steps.
             should_cancel: asked between them.
             on_preview: shown what the clip looks and sounds like so far, which takes a part of
                 the time.
 
         Raises:
-            RequestError: the model cannot make this.
+            RequestError: the model cannot make this, or a file is not there.
+            MediaError: a file cannot be read.
             GenerationCancelled: `should_cancel` said so; it is asked between steps and stages.
             GenerationError: the networks' values are not finite.
             ResourceError: there is too little memory.
         """
         request = request.resolve(self.profile)
         with memory_explained(_cheaper(request, self.profile)):
-            return self._make(request, _Watch(on_progress, should_cancel), on_preview)
+            watch = _Watch(on_progress, should_cancel)
+            return self._make(request, inputs or Inputs(), watch, on_preview)
 
-    def _make(self, request: Request, watch: "_Watch", on_preview: OnPreview | None) -> Clip:
-        networks, guidance = self.networks, self._guidance(request)
-        sigmas = self._sigmas(request)
-        assert request.num_frames is not None  # resolved
-        assert request.frame_rate is not None
-        assert request.height is not None
-        assert request.width is not None
-
+    def _make(
+        self, request: Request, inputs: Inputs, watch: "_Watch", on_preview: OnPreview | None
+    ) -> Clip:
+        networks = self.networks
+        compression = networks.video_vae.compression
+        guidance = self._guidance(request)
+        self._refining.require(request.upscale)
         with watch.stage("encode prompt"):
-            contexts = {Pass.CONDITIONAL: self._context(request.prompt)}
-            if Pass.NEGATIVE in needed_passes(guidance):
-                contexts[Pass.NEGATIVE] = self._context(request.negative_prompt or "")
-            if not self._keeps_text:
-                # A large text encoder would take the memory that the other networks work in.
-                self._text = None
-
-        grid = networks.video_vae.compression.latent_grid(
-            request.num_frames, request.height, request.width
-        )
-        rate = networks.audio_vae.latents_per_second
-        num_audio = num_audio_latents(request.num_frames, request.frame_rate, rate)
-        states = initial_states(networks, grid, num_audio, frame_rate=request.frame_rate)
-        generator = torch.Generator("cpu").manual_seed(request.seed)
-        noise = draw_noise(states, generator)
-        states = Joint(states.video.noised(noise.video), states.audio.noised(noise.audio))
-
-        show = self._previews(grid, request.frame_rate, on_preview)
-        with watch.stage("denoise", total=len(sigmas) - 1) as count:
-
-            def on_step(step: Step) -> None:
-                count(step)
-                show(step)
-
-            states = sample(
-                networks.transformer,
-                states,
-                sigmas,
-                contexts=contexts,
-                guidance=guidance,
-                on_step=on_step,
-                should_cancel=watch.should_cancel,
+            contexts = self._contexts(request, guidance)
+        with watch.stage("read files") if request.input_files else nullcontext():
+            canvas = draw_canvas(
+                request,
+                self.profile,
+                inputs,
+                compression=compression,
+                sample_rate=networks.vocoder.sample_rate,
             )
-        with self._preview_plan.measured():
-            with watch.stage("decode video"):
-                frames = self._frames(states.video.tokens, grid, generator)
-            with watch.stage("decode audio"):
-                waveform = self._waveform(states.audio.tokens, len(frames), request.frame_rate)
-
+            given = read_given(request, inputs, canvas)
+        generator = torch.Generator("cpu").manual_seed(request.seed)
+        for start, stop in self._windows(request, canvas):
+            part = given.window(start, stop)
+            made = self._make_part(request, part, contexts, generator, watch, on_preview)
+            part.canvas.add(made)
+        assert request.frame_rate is not None
         return Clip(
-            frames,
-            waveform,
+            canvas.frames,
+            canvas.waveform,
             frame_rate=request.frame_rate,
-            sample_rate=networks.vocoder.sample_rate,
+            sample_rate=canvas.sample_rate,
             recipe=Recipe(
                 software=f"ltx2 {__version__}",
                 model=self.name,
@@ -248,6 +238,75 @@ class Pipeline:
                 request=request,
             ),
         )
+
+    def _make_part(
+        self,
+        request: Request,
+        given: Given,
+        contexts: Mapping[Pass, Joint[Tensor]],
+        generator: torch.Generator,
+        watch: "_Watch",
+        on_preview: OnPreview | None,
+    ) -> Clip:
+        """One part of the clip, through all stages; what is given is in it as latents show it."""
+        networks, canvas = self.networks, given.canvas
+        compression = networks.video_vae.compression
+        num_frames = len(canvas.frames)
+        rate = networks.audio_vae.latents_per_second
+        num_audio = num_audio_latents(num_frames, canvas.frame_rate, rate)
+        before: Joint[Tensor] | None = None
+        grid: Grid = (0, 0, 0)
+        stages = stages_of(
+            request,
+            self.profile,
+            num_frames,
+            compression,
+            refines_in_few_steps=self.profile.sigmas is not None or self._refining.has_lora,
+        )
+        for stage in stages:
+            if before is not None:
+                with watch.stage(f"enlarge {stage.upscaled}"):
+                    before = self._upscaled(before, grid, stage)
+            grid = compression.latent_grid(stage.num_frames, stage.height, stage.width)
+            states = initial_states(networks, grid, num_audio, frame_rate=stage.frame_rate)
+            states = _present(states, request)
+            states = begin(networks, states, stage, given, grid, before)
+            noise = draw_noise(states, generator)
+            states = Joint(
+                *(
+                    state.noised(noisy, stage.sigmas[0])
+                    for state, noisy in zip(states, noise, strict=True)
+                )
+            )
+            show = self._previews(grid, stage, request, on_preview)
+            name = "denoise" if before is None else "refine"
+            with (
+                watch.stage(name, total=len(stage.sigmas) - 1) as count,
+                self._transformer(request, stage) as transformer,
+            ):
+                states = sample(
+                    transformer,
+                    states,
+                    stage.sigmas,
+                    contexts=contexts,
+                    guidance=stage.guidance,
+                    sampler=make_sampler(request.sampler, seed=request.seed),
+                    limits=None if before is None else self._limits(),
+                    on_step=_both(count, show),
+                    should_cancel=watch.should_cancel,
+                )
+            before = Joint(states.video.tokens[:, : math.prod(grid)], states.audio.tokens)
+        assert before is not None
+        frames = np.zeros((0, *canvas.frames.shape[1:]), np.uint8)
+        waveform = np.zeros((2, 0), np.float32)
+        with self._preview_plan.measured():
+            if canvas.free_video.any():
+                with watch.stage("decode video"):
+                    frames = self._frames(before.video, grid, generator)
+            if canvas.free_audio.any():
+                with watch.stage("decode audio"):
+                    waveform = self._waveform(before.audio, num_frames, canvas.frame_rate)
+        return Clip(frames, waveform, canvas.frame_rate, networks.vocoder.sample_rate)
 
     def differences_from(self, recipe: Recipe) -> tuple[str, ...]:
         """Why a clip of this pipeline would not be that of `recipe`; empty if it would.
@@ -274,20 +333,79 @@ class Pipeline:
         self, tokens: Tensor, grid: Grid, generator: torch.Generator | None = None
     ) -> np.ndarray:
         """Pictures [F, H, W, 3] of video tokens."""
-        latents = unpatchify_video(tokens, grid)
-        return to_uint8_frames(_finite(decode_video(self.networks, latents, generator))[0])
+        return decode_frames(self.networks, unpatchify_video(tokens, grid), generator)
 
     def _waveform(self, tokens: Tensor, num_frames: int, frame_rate: float) -> np.ndarray:
         """Sound [2, S] of audio tokens, as long as the pictures."""
         latents = unpatchify_audio(tokens, self.networks.audio_vae.latent_bins)
-        waveform = _finite(decode_audio(self.networks, latents))[0]
+        waveform = finite(decode_audio(self.networks, latents))[0]
         rate = self.networks.vocoder.sample_rate
         return _fit(waveform, num_samples(num_frames, frame_rate, rate))
 
-    def _previews(self, grid: Grid, frame_rate: float, on_preview: OnPreview | None) -> OnStep:
+    def _contexts(
+        self, request: Request, guidance: Joint[Guidance]
+    ) -> Mapping[Pass, Joint[Tensor]]:
+        """What the prompts say, for every pass that reads one."""
+        contexts = {Pass.CONDITIONAL: self._context(request.prompt)}
+        if Pass.NEGATIVE in needed_passes(guidance):
+            contexts[Pass.NEGATIVE] = self._context(request.negative_prompt or "")
+        if not self._keeps_text:
+            # A large text encoder would take the memory that the other networks work in.
+            self._text = None
+        return contexts
+
+    def _windows(self, request: Request, canvas: Canvas) -> tuple[tuple[int, int], ...]:
+        """Frames [start, stop) of the parts that are made one after another."""
+        step = self.networks.video_vae.compression.temporal
+        # A stage that doubles the frame rate begins with every other latent.
+        step *= 2 ** request.upscale.count("time")
+        free = canvas.free_latents[:: step // self.networks.video_vae.compression.temporal]
+        if request.window_s is None:
+            return ((0, len(canvas.frames)),)
+        assert request.frame_rate is not None
+        window = max(2, math.floor((request.window_s * request.frame_rate - 1) / step) + 1)
+        overlap = max(1, round(request.overlap_s * request.frame_rate / step))
+        pieces = plan_windows(free, window=window, overlap=min(overlap, window - 1))
+        return tuple((start * step, (stop - 1) * step + 1) for start, stop in pieces)
+
+    def _upscaled(self, tokens: Joint[Tensor], grid: Grid, stage: Stage) -> Joint[Tensor]:
+        """Tokens of both modalities at the size or frame rate of the next stage."""
+        assert stage.upscaled is not None
+        vae = self.networks.video_vae
+        weights = self.networks.transformer.patchify_proj.weight
+        upsampler = self._refining.upsampler(stage.upscaled, weights)
+        latents = vae.denormalise(unpatchify_video(tokens.video, grid))
+        larger = vae.normalise(upsampler(latents.to(weights)).to(tokens.video))
+        return Joint(patchify_video(larger), tokens.audio)
+
+    @contextmanager
+    def _transformer(self, request: Request, stage: Stage) -> Iterator[Transformer]:
+        """The transformer of a stage, as the request wants it to modulate."""
+        own = self.networks.transformer
+        usual = own.config
+        if request.cross_timestep is not None:
+            choice = CrossTimestep(request.cross_timestep)
+            own.config = replace(usual, cross_timestep=choice)
+        try:
+            if stage.upscaled is None:
+                yield own
+            else:
+                with self._refining.refined(own):
+                    yield own
+        finally:
+            own.config = usual
+
+    def _limits(self) -> TileLimits:
+        """What a refining pass sees at once."""
+        side, seconds = self.profile.refine_side, self.profile.trained_duration_s
+        return TileLimits(side, side / 4, seconds, seconds / 4)
+
+    def _previews(
+        self, grid: Grid, stage: Stage, request: Request, on_preview: OnPreview | None
+    ) -> OnStep:
         """Shows the clip as it is after a step: all of it where time allows, else one picture."""
         plan = self._preview_plan.start(num_voxels=math.prod(grid))
-        if on_preview is None:
+        if on_preview is None or request.makes == "audio":
             return lambda _: None
 
         def show(step: Step) -> None:
@@ -297,13 +415,16 @@ class Pipeline:
             if plan.affords_all():
                 with plan.measured(), plan.spent():
                     frames = self._frames(step.denoised.video, grid)
-                    waveform = self._waveform(step.denoised.audio, len(frames), frame_rate)
+                    if request.makes == "both":
+                        waveform = self._waveform(
+                            step.denoised.audio, len(frames), stage.frame_rate
+                        )
             else:
                 with plan.spent():
                     first = step.denoised.video[:, : grid[1] * grid[2]]
                     frames = self._frames(first, (1, grid[1], grid[2]))
             rate = self.networks.vocoder.sample_rate
-            on_preview(Preview(step.index, step.total, frames, frame_rate, waveform, rate))
+            on_preview(Preview(step.index, step.total, frames, stage.frame_rate, waveform, rate))
 
         return show
 
@@ -325,126 +446,6 @@ class Pipeline:
                 next_step=f"This model has the blocks 0 to {num_blocks - 1}.",
             )
         return guidance
-
-    def _sigmas(self, request: Request) -> Sequence[float]:
-        assert request.num_steps is not None  # resolved
-        if self.profile.sigmas is None:
-            shift = OFFICIAL_SHIFT if self.profile.shift is None else self.profile.shift
-            levels: list[float] = shifted_sigmas(request.num_steps, shift=shift).tolist()
-            return levels
-        num_steps = len(self.profile.sigmas) - 1
-        if request.num_steps != num_steps:
-            raise RequestError(
-                f"This model cannot take {request.num_steps} steps.",
-                next_step=f"It was made for exactly {num_steps}; leave them out.",
-            )
-        return self.profile.sigmas
-
-
-def initial_states(
-    networks: Networks, grid: Grid, num_audio: int, *, frame_rate: float
-) -> Joint[LatentState]:
-    """Both modalities before noise, everything to be generated.
-
-    Args:
-        networks: whose latents they are.
-        grid: latent frames, height and width.
-        num_audio: latent audio frames.
-        frame_rate: pictures per second.
-    """
-    video_vae, audio_vae = networks.video_vae, networks.audio_vae
-    device = networks.transformer.patchify_proj.weight.device
-    audio_width = audio_vae.latent_channels * audio_vae.latent_bins
-    return Joint(
-        LatentState.to_generate(
-            torch.zeros(1, grid[0] * grid[1] * grid[2], video_vae.latent_channels, device=device),
-            video_positions(grid, video_vae.compression, frame_rate).to(device),
-        ),
-        LatentState.to_generate(
-            torch.zeros(1, num_audio, audio_width, device=device),
-            audio_positions(num_audio).to(device),
-        ),
-    )
-
-
-def sample(
-    transformer: Transformer,
-    states: Joint[LatentState],
-    sigmas: Sequence[float],
-    *,
-    contexts: Mapping[Pass, Joint[Tensor]],
-    guidance: Joint[Guidance],
-    on_step: OnStep = lambda _: None,
-    should_cancel: ShouldCancel = never_cancel,
-) -> Joint[LatentState]:
-    """Both modalities after all steps.
-
-    Args:
-        transformer: predicts velocities.
-        states: noisy at the level `sigmas[0]`.
-        sigmas: falling noise levels.
-        contexts: of the prompt (conditional) and, where guidance needs it, the negative one,
-            each [1, T_c, D].
-        guidance: scales of both modalities.
-        on_step: told about every finished step.
-        should_cancel: asked before every step.
-
-    Raises:
-        GenerationCancelled: `should_cancel` said so.
-        GenerationError: the transformer's values are not finite.
-    """
-
-    def network(states: Joint[LatentState], sigma: float, kind: Pass) -> Joint[Tensor]:
-        context = contexts.get(kind, contexts[Pass.CONDITIONAL])
-        inputs = [
-            ModalityInput(
-                tokens=state.tokens,
-                timesteps=state.timesteps(sigma),
-                sigma=torch.full_like(state.tokens[:, 0, 0], sigma),
-                positions=state.positions,
-                context=text,
-            )
-            for state, text in zip(states, context, strict=True)
-        ]
-        video, audio = transformer(*inputs, perturbations(kind, guidance))
-        assert video is not None
-        assert audio is not None
-        return Joint(video, audio)
-
-    predict = guided_prediction(network, guidance)
-    return denoise(states, sigmas, predict, on_step=on_step, should_cancel=should_cancel)
-
-
-def decode_video(
-    networks: Networks, latents: Tensor, generator: torch.Generator | None = None
-) -> Tensor:
-    """Video [B, 3, F, H, W] in about -1..1 of normalised latents.
-
-    Args:
-        networks: whose latents they are.
-        latents: [B, C, f, h, w]; a clip of more voxels than one tile is decoded in tiles.
-        generator: of the CPU; draws the noise that a timestep-conditioned decoder mixes in, which
-            is zero without it. Other decoders draw none.
-    """
-    vae = networks.video_vae
-    latents = latents.to(vae.per_channel_statistics.mean.dtype)
-    noise = None
-    if vae.config.timestep_conditioning and generator is not None:
-        noise = torch.randn(latents.shape, generator=generator).to(latents)
-    compression = vae.compression
-    frames = TEMPORAL_TILE.size // compression.temporal
-    side = SPATIAL_TILE.size // compression.spatial
-    if latents[0, 0].numel() <= frames * side**2:
-        return vae.decode(latents, noise=noise)
-    return vae.decode_tiled(latents, spatial=SPATIAL_TILE, temporal=TEMPORAL_TILE, noise=noise)
-
-
-def decode_audio(networks: Networks, latents: Tensor) -> Tensor:
-    """Waveform [B, 2, S] in -1..1 of normalised latents."""
-    # 10 bits of mantissa, which CUDA would round to, are audible.
-    with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
-        waveform: Tensor = networks.vocoder(networks.audio_vae.decode(latents.float()))
-    return waveform
 
 
 class _Watch:
@@ -468,21 +469,27 @@ class _Watch:
         self._on_progress(Progress(name, total, total))
 
 
+def _present(states: Joint[LatentState], request: Request) -> Joint[LatentState]:
+    """States of which a modality that nobody wants has no tokens."""
+    video = states.video.part(0) if request.makes == "audio" else states.video
+    audio = states.audio.part(0) if request.makes == "video" else states.audio
+    return Joint(video, audio)
+
+
+def _both(*listeners: OnStep) -> OnStep:
+    def on_step(step: Step) -> None:
+        for listener in listeners:
+            listener(step)
+
+    return on_step
+
+
 def _fit(waveform: Tensor, length: int) -> np.ndarray:
     """Waveform [2, length], cut or followed by silence."""
     fitted = waveform.new_zeros(waveform.shape[0], length)
     kept = min(length, waveform.shape[1])
     fitted[:, :kept] = waveform[:, :kept]
     return fitted.float().cpu().numpy()
-
-
-def _finite(decoded: Tensor) -> Tensor:
-    if not decoded.isfinite().all():
-        raise GenerationError(
-            "The decoded clip holds values that are not finite.",
-            next_step="Load the model with dtype float32 or bfloat16.",
-        )
-    return decoded
 
 
 def _check_strength(path: str | Path, strength: float) -> float:

@@ -1,13 +1,16 @@
 """What is asked of the model, what a model can do, and the recipe that a clip carries."""
 
+import math
 from itertools import pairwise
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from ltx2.conditions import MAX_KEYFRAMES, MAX_SOURCE_S, InputFile, Keyframe, Reference, Source
 from ltx2.errors import RequestError
 from ltx2.geometry import snap_num_frames, snap_size
 from ltx2.prompting.vocabulary import Vocabulary
+from ltx2.timeline import FreeParts, free_parts
 
 MAX_PROMPT_CHARACTERS = 8_000
 """About three times what 1,024 text tokens, the released model's limit, can hold."""
@@ -30,6 +33,11 @@ class Guidance(BaseModel):
         modality_scale: away from a pass without audio-video attention; 1 is off.
         rescale: 0 keeps the guided prediction's spread, 1 restores that of the conditional one.
         stg_blocks: transformer blocks that the perturbed pass disturbs, counted from 0.
+        stg_mode: what a disturbed self-attention gives: every token its own "values", as in the
+            current releases; nothing ("drop"), as in the first one; or what it always gives
+            ("none"), as where a published pipeline forgot to disturb it.
+        skip_steps: so many steps after each prediction go toward the same one again; where both
+            modalities skip a step, the network is not asked.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -39,6 +47,8 @@ class Guidance(BaseModel):
     modality_scale: float = Field(default=1.0, ge=0.0, le=30.0)
     rescale: float = Field(default=0.0, ge=0.0, le=1.0)
     stg_blocks: tuple[int, ...] = ()
+    stg_mode: Literal["values", "drop", "none"] = "values"
+    skip_steps: int = Field(default=0, ge=0, le=10)
 
     @property
     def uses_negative(self) -> bool:
@@ -48,7 +58,8 @@ class Guidance(BaseModel):
     @property
     def uses_perturbed(self) -> bool:
         """Whether a pass with disturbed self-attention is needed."""
-        return self.stg_scale != 0.0 and bool(self.stg_blocks)
+        is_disturbed = bool(self.stg_blocks) and self.stg_mode != "none"
+        return self.stg_scale != 0.0 and is_disturbed
 
     @property
     def uses_isolated(self) -> bool:
@@ -67,6 +78,12 @@ class ModelProfile(BaseModel):
         shift: the schedule's shift; None follows the released model's constant.
         sigmas: a fixed list for distilled models, replacing steps and shift.
         min_size: smallest height and width in pixels; `max_size` the largest.
+        image_crf: H.264 quality at which given pictures are compressed before use, because the
+            model was trained on compressed ones; None leaves them as they are.
+        refine_sigmas: noise levels of the stages after an upscaling; None takes the last four of
+            `sigmas`, or those of the released models.
+        refine_side: longest side in pixels that a refining pass sees at once; larger pictures are
+            refined in overlapping tiles.
         vocabulary: all that a small model was taught to read; None for one that reads any text,
             or of which it is not known.
     """
@@ -89,10 +106,13 @@ class ModelProfile(BaseModel):
     max_duration_s: float = Field(default=60.0, gt=0.0, le=MAX_DURATION_S)
     shift: float | None = Field(default=None, ge=-10.0, le=10.0)
     sigmas: tuple[float, ...] | None = Field(default=None, min_length=2, max_length=201)
+    image_crf: int | None = Field(default=None, ge=0, le=51)
+    refine_sigmas: tuple[float, ...] | None = Field(default=None, min_length=2, max_length=201)
+    refine_side: int = Field(default=1536, ge=64, le=MAX_SIZE)
     example_prompts: tuple[str, ...] = ()
     vocabulary: Vocabulary | None = None
 
-    @field_validator("sigmas")
+    @field_validator("sigmas", "refine_sigmas")
     @classmethod
     def _check_sigmas(cls, sigmas: tuple[float, ...] | None) -> tuple[float, ...] | None:
         if sigmas is not None:
@@ -125,6 +145,23 @@ class Request(BaseModel):
 
     `duration_s` and `num_frames` say the same thing; give at most one of them. Sizes and
     durations are snapped to what the model can make by `resolve`.
+
+    Attributes:
+        keyframes: pictures that the clip shows at moments.
+        sources: files that are parts of the clip. Size, frame rate and length follow them where
+            they are not said.
+        reference: a video to follow, for LoRAs that were trained so.
+        makes: what is generated; sound alone comes with a black picture.
+        sampler: how a step uses the predictions.
+        schedule: whether noise levels are the same at every size, as in the official pipelines,
+            or follow the number of video tokens, as in diffusers.
+        cross_timestep: which noise level drives the attention between picture and sound; None
+            follows the checkpoint.
+        upscale: stages after the first one, each doubling the size or the frame rate. Width,
+            height and frame rate are those of the result.
+        image_crf: see the profile.
+        window_s: longest part made at once; a longer clip is made of parts that overlap.
+        overlap_s: how much of what is there a part sees.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -141,6 +178,17 @@ class Request(BaseModel):
     seed: int = Field(default=1, ge=0, lt=2**63)
     video_guidance: Guidance | None = None
     audio_guidance: Guidance | None = None
+    keyframes: tuple[Keyframe, ...] = Field(default=(), max_length=MAX_KEYFRAMES)
+    sources: tuple[Source, ...] = Field(default=(), max_length=8)
+    reference: Reference | None = None
+    makes: Literal["both", "video", "audio"] = "both"
+    sampler: Literal["euler", "gradient_estimation", "res_2s"] = "euler"
+    schedule: Literal["constant", "tokens"] = "constant"
+    cross_timestep: Literal["own", "gate_from_other", "other"] | None = None
+    upscale: tuple[Literal["space", "time"], ...] = Field(default=(), max_length=4)
+    image_crf: int | None = Field(default=None, ge=0, le=51)
+    window_s: float | None = Field(default=None, gt=0.0, le=MAX_DURATION_S)
+    overlap_s: float = Field(default=1.0, gt=0.0, le=60.0)
 
     def __init__(self, /, **values: Any) -> None:
         try:
@@ -160,6 +208,25 @@ class Request(BaseModel):
             )
         return self
 
+    @property
+    def input_files(self) -> tuple[InputFile, ...]:
+        """All files that the clip is made from."""
+        found = [keyframe.image for keyframe in self.keyframes]
+        for source in self.sources:
+            found += [source.file] if source.mask is None else [source.file, source.mask]
+        return tuple(found) if self.reference is None else (*found, self.reference.file)
+
+    def free_parts(self, profile: ModelProfile) -> FreeParts:
+        """What is generated of a resolved request's clip."""
+        assert self.num_frames is not None
+        assert self.frame_rate is not None
+        rest_s = profile.temporal_multiple * 2 ** self.upscale.count("time") / self.frame_rate
+        parts = free_parts(self.sources, self.num_frames / self.frame_rate, rest_s=rest_s)
+        return FreeParts(
+            () if self.makes == "audio" else parts.video,
+            () if self.makes == "video" else parts.audio,
+        )
+
     def resolve(self, profile: ModelProfile) -> "Request":
         """The same request with every field filled in and snapped to what the model makes.
 
@@ -169,34 +236,16 @@ class Request(BaseModel):
             RequestError: a size or the duration is outside the model's range, or guidance needs
                 a setting that neither says.
         """
-        frame_rate = self.frame_rate or profile.frame_rate
-        wanted_frames = (self.duration_s or profile.duration_s) * frame_rate
-        if self.num_frames is not None:
-            wanted_frames = float(self.num_frames)
-        longest = profile.max_duration_s * frame_rate
-        if wanted_frames > longest:
-            raise RequestError(
-                f"The clip would last {wanted_frames / frame_rate:.1f} s.",
-                next_step=f"Ask for at most {profile.max_duration_s:g} s.",
-            )
-        height, width = self.height or profile.height, self.width or profile.width
-        for name, pixels in (("height", height), ("width", width)):
-            if not profile.min_size <= pixels <= profile.max_size:
-                raise RequestError(
-                    f"The {name} is {pixels} px.",
-                    next_step=f"Choose {profile.min_size} to {profile.max_size} px.",
-                )
-        negative = self.negative_prompt
-        return self.model_copy(
+        shape = _shape(self, profile)
+        resolved = self.model_copy(
             update={
-                "negative_prompt": profile.negative_prompt if negative is None else negative,
-                "height": snap_size(height, profile.spatial_multiple),
-                "width": snap_size(width, profile.spatial_multiple),
-                "duration_s": None,
-                "num_frames": snap_num_frames(
-                    wanted_frames, profile.temporal_multiple, at_most=longest
+                **shape,
+                "negative_prompt": (
+                    profile.negative_prompt
+                    if self.negative_prompt is None
+                    else self.negative_prompt
                 ),
-                "frame_rate": frame_rate,
+                "image_crf": profile.image_crf if self.image_crf is None else self.image_crf,
                 "num_steps": self.num_steps or profile.num_steps,
                 "video_guidance": _with_blocks(
                     self.video_guidance or profile.video_guidance, profile.video_guidance, "video"
@@ -206,6 +255,8 @@ class Request(BaseModel):
                 ),
             }
         )
+        _check_conditions(resolved, profile)
+        return resolved
 
 
 class AppliedLora(BaseModel):
@@ -245,6 +296,131 @@ class Recipe(BaseModel):
     loras: tuple[AppliedLora, ...] = ()
     request: Request
     ai_generated: Literal[True] = True
+
+
+def _shape(request: Request, profile: ModelProfile) -> dict[str, Any]:
+    """Length, frame rate, size and window of a request, snapped to what the model makes."""
+    in_space, in_time = (2 ** request.upscale.count(axis) for axis in ("space", "time"))
+    frame_rate = request.frame_rate or profile.frame_rate * in_time
+    videos = [source.file for source in request.sources if source.gives_video]
+    if request.frame_rate is None and videos:
+        frame_rate = min(max(1.0, videos[0].frame_rate), 120.0)
+    multiple = profile.temporal_multiple * in_time
+    wanted = _wanted_frames(request, profile, frame_rate, multiple)
+    window_s = _window_s(request, profile, wanted / frame_rate)
+    longest_s = profile.max_duration_s if window_s is None else MAX_SOURCE_S
+    # What is given may need the rest of a latent frame more than the longest clip has.
+    longest = longest_s * frame_rate + (multiple if request.sources else 0)
+    if wanted > longest:
+        raise RequestError(
+            f"The clip would last {wanted / frame_rate:.1f} s.",
+            next_step=f"Ask for at most {longest_s:g} s"
+            + (", or set window_s to make it in parts." if window_s is None else "."),
+        )
+    usual = _usual_size(request, profile, in_space)
+    height, width = request.height or usual[0], request.width or usual[1]
+    smallest, largest = profile.min_size * in_space, profile.max_size * in_space
+    for name, pixels in (("height", height), ("width", width)):
+        if not smallest <= pixels <= largest:
+            raise RequestError(
+                f"The {name} is {pixels} px.", next_step=f"Choose {smallest} to {largest} px."
+            )
+    return {
+        "height": snap_size(height, profile.spatial_multiple * in_space),
+        "width": snap_size(width, profile.spatial_multiple * in_space),
+        "duration_s": None,
+        "num_frames": snap_num_frames(wanted, multiple, at_most=longest),
+        "frame_rate": frame_rate,
+        "window_s": window_s,
+    }
+
+
+def _wanted_frames(
+    request: Request, profile: ModelProfile, frame_rate: float, multiple: int
+) -> float:
+    """Length in frames as it was asked for, before it is snapped."""
+    if request.num_frames is not None:
+        return float(request.num_frames)
+    if request.duration_s is not None:
+        return request.duration_s * frame_rate
+    if not request.sources:
+        return profile.duration_s * frame_rate
+    given = max(source.end_s for source in request.sources) * frame_rate
+    # Up, so that the end of what is given is kept; a hundredth of a frame is rounding.
+    return math.ceil((given - 1.01) / multiple) * multiple + 1
+
+
+def _window_s(request: Request, profile: ModelProfile, duration_s: float) -> float | None:
+    """Longest part made at once; what is built on given files is made in parts where it is long."""
+    window_s = request.window_s
+    if window_s is None and request.sources and duration_s > profile.trained_duration_s:
+        window_s = profile.trained_duration_s
+    if window_s is None:
+        return None
+    window_s = min(window_s, profile.max_duration_s)
+    if request.overlap_s > window_s / 2:
+        raise RequestError(
+            f"The overlap of {request.overlap_s:g} s is more than half of a part of "
+            f"{window_s:g} s.",
+            next_step="Make overlap_s smaller or window_s larger.",
+        )
+    return window_s
+
+
+def _usual_size(request: Request, profile: ModelProfile, in_space: int) -> tuple[int, int]:
+    """Height and width of a clip whose size is not said: the shape of what is given for it.
+
+    No larger than the model's usual picture, unless the stages after the first one enlarge it.
+    """
+    files = [source.file for source in request.sources if source.gives_video]
+    files += [keyframe.image for keyframe in request.keyframes]
+    if not files:
+        return profile.height * in_space, profile.width * in_space
+    area = profile.height * profile.width
+    shrink = min(1.0, math.sqrt(area / (files[0].height * files[0].width)))
+    height, width = (
+        min(max(round(side * shrink), profile.min_size), profile.max_size) * in_space
+        for side in (files[0].height, files[0].width)
+    )
+    return height, width
+
+
+def _check_conditions(resolved: Request, profile: ModelProfile) -> None:
+    """Complain about given files that do not meet the clip, or leave nothing to make."""
+    assert resolved.num_frames is not None
+    assert resolved.frame_rate is not None
+    duration_s = resolved.num_frames / resolved.frame_rate
+    lasting = f"The clip lasts {duration_s:.2f} s"
+    for keyframe in resolved.keyframes:
+        if keyframe.at_s >= duration_s + 0.5 / resolved.frame_rate:
+            raise RequestError(
+                f"{lasting}, the picture {keyframe.image.name} belongs at {keyframe.at_s:g} s.",
+                next_step="Move it forward or make the clip longer.",
+            )
+    for source in resolved.sources:
+        if source.at_s >= duration_s or source.end_s <= 0.0:
+            raise RequestError(
+                f"{lasting}, {source.file.name} lies outside of it.",
+                next_step="Change when it begins.",
+            )
+        for span in (*source.remake_video, *source.remake_audio):
+            if span.start_s >= duration_s:
+                raise RequestError(
+                    f"{lasting}, the part from {span.start_s:g} s lies after its end.",
+                    next_step="Choose an earlier part.",
+                )
+    if resolved.makes == "audio" and (resolved.keyframes or resolved.reference):
+        raise RequestError(
+            "Pictures were given for a clip of sound alone.",
+            next_step="Leave the pictures out, or make both.",
+        )
+    free = resolved.free_parts(profile)
+    if not free.video and not free.audio:
+        raise RequestError(
+            "What is given fills the whole clip, so nothing is left to make.",
+            next_step="Make the clip longer, choose a part to make anew, or take only the "
+            "picture or only the sound of the file.",
+        )
 
 
 def _with_blocks(guidance: Guidance, usual: Guidance, modality: str) -> Guidance:

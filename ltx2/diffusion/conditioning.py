@@ -33,6 +33,43 @@ def replace_frames(
     return replace(state, tokens=clean, clean=clean, denoise_mask=denoise_mask)
 
 
+def hold(state: LatentState, clean: Tensor, is_kept: Tensor) -> LatentState:
+    """State held to clean tokens [B, T, C] wherever `is_kept` [T] is true.
+
+    Where it is not, the state's own clean tokens stay.
+    """
+    kept = is_kept[:, None]
+    clean = torch.where(kept, clean, state.clean)
+    mask = state.denoise_mask.masked_fill(kept, 0.0)
+    return replace(state, tokens=clean, clean=clean, denoise_mask=mask)
+
+
+def append_reference(
+    state: LatentState,
+    latents: Tensor,
+    *,
+    compression: VideoCompression,
+    frame_rate: float,
+    downscale_factor: int,
+    strength: float = 1.0,
+) -> LatentState:
+    """State with the clean tokens of another video that starts at the same time.
+
+    Args:
+        state: of a video, before noise is added.
+        latents: [B, C, f, h, w] of the reference.
+        compression: pixels per latent voxel.
+        frame_rate: pictures per second.
+        downscale_factor: how much larger the clip is; the reference's positions are stretched
+            by it so that the two cover the same area.
+        strength: 1 keeps them exactly, 0 leaves them free.
+    """
+    grid = (latents.shape[2], latents.shape[3], latents.shape[4])
+    positions = video_positions(grid, compression, frame_rate)
+    positions[:, 1:] *= downscale_factor
+    return _appended(state, latents, positions, strength)
+
+
 def append_keyframe(
     state: LatentState,
     latents: Tensor,
@@ -58,14 +95,7 @@ def append_keyframe(
     positions[:, 0] += pixel_frame / frame_rate
     if grid[0] == 1:
         positions[:, 0, :, 1] = positions[:, 0, :, 0] + 1 / frame_rate
-    tokens = patchify_video(latents).to(state.clean)
-    mask = torch.full_like(tokens[..., :1], 1.0 - strength)
-    return LatentState(
-        tokens=torch.cat([state.tokens, tokens], dim=1),
-        clean=torch.cat([state.clean, tokens], dim=1),
-        denoise_mask=torch.cat([state.denoise_mask, mask], dim=1),
-        positions=torch.cat([state.positions, positions.to(state.positions)], dim=2),
-    )
+    return _appended(state, latents, positions, strength)
 
 
 def fit_image(image: Tensor, *, height: int, width: int) -> Tensor:
@@ -83,3 +113,16 @@ def fit_image(image: Tensor, *, height: int, width: int) -> Tensor:
     top, left = (filled[0] - height) // 2, (filled[1] - width) // 2
     pixels = pixels[:, :, top : top + height, left : left + width]
     return rearrange(pixels / 127.5 - 1.0, "1 c h w -> 1 c 1 h w")
+
+
+def _appended(
+    state: LatentState, latents: Tensor, positions: Tensor, strength: float
+) -> LatentState:
+    tokens = patchify_video(latents).to(state.clean)
+    mask = torch.full_like(tokens[..., :1], 1.0 - strength)
+    return LatentState(
+        tokens=torch.cat([state.tokens, tokens], dim=1),
+        clean=torch.cat([state.clean, tokens], dim=1),
+        denoise_mask=torch.cat([state.denoise_mask, mask], dim=1),
+        positions=torch.cat([state.positions, positions.to(state.positions)], dim=2),
+    )

@@ -1,14 +1,14 @@
 """The denoising loop."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 
 from torch import Tensor
 
 from ltx2.diffusion.guidance import Predict
+from ltx2.diffusion.samplers import Sampler, euler
 from ltx2.diffusion.state import Joint, LatentState
-from ltx2.diffusion.steps import euler_step
 from ltx2.errors import GenerationCancelled, GenerationError
 from ltx2.progress import ShouldCancel, never_cancel
 
@@ -38,6 +38,7 @@ def denoise(
     sigmas: Sequence[float],
     predict: Predict,
     *,
+    sampler: Sampler = euler,
     on_step: OnStep = lambda _: None,
     should_cancel: ShouldCancel = never_cancel,
 ) -> Joint[LatentState]:
@@ -47,6 +48,7 @@ def denoise(
         states: noisy at the level `sigmas[0]`.
         sigmas: falling noise levels, usually down to 0.
         predict: clean estimates at a level, guidance included.
+        sampler: of this walk alone.
         on_step: told about every finished step.
         should_cancel: asked before every step.
 
@@ -58,12 +60,7 @@ def denoise(
     for index, (sigma, next_sigma) in enumerate(pairwise(sigmas), start=1):
         if should_cancel():
             raise GenerationCancelled
-        estimates = predict(states, sigma)
-        denoised = Joint(states.video.blend(estimates.video), states.audio.blend(estimates.audio))
-        states = Joint(
-            _advance(states.video, denoised.video, sigma, next_sigma),
-            _advance(states.audio, denoised.audio, sigma, next_sigma),
-        )
+        states, denoised = sampler(states, sigma, next_sigma, predict)
         if not all(state.tokens.isfinite().all() for state in states):
             raise GenerationError(
                 f"The network's values stopped being finite at step {index} of {total}.",
@@ -71,7 +68,3 @@ def denoise(
             )
         on_step(Step(index, total, states, denoised))
     return states
-
-
-def _advance(state: LatentState, denoised: Tensor, sigma: float, next_sigma: float) -> LatentState:
-    return replace(state, tokens=euler_step(state.tokens, denoised, sigma, next_sigma))

@@ -3,7 +3,7 @@
 All arithmetic is on clean estimates (denoised predictions), in float32.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 
 from torch import Tensor
@@ -27,14 +27,14 @@ class Pass(Enum):
     """With the prompt, and no attention between picture and sound."""
 
 
-Network = Callable[[Joint[LatentState], float, Pass], Joint[Tensor]]
-"""Velocities [B, T, C] of both modalities at a sigma, asked in one of the ways."""
+Network = Callable[[Joint[LatentState], float, tuple[Pass, ...]], Mapping[Pass, Joint[Tensor]]]
+"""Velocities [B, T, C] of both modalities at a sigma, asked in each of the ways."""
 
 Predict = Callable[[Joint[LatentState], float], Joint[Tensor]]
 """Clean estimates [B, T, C] of both modalities at a sigma."""
 
 
-def needed_passes(guidance: Joint[Guidance]) -> tuple[Pass, ...]:
+def needed_passes(guidance: Sequence[Guidance]) -> tuple[Pass, ...]:
     """The passes that at least one modality uses; the conditional one always comes first."""
     wanted = [
         (Pass.CONDITIONAL, True),
@@ -47,18 +47,32 @@ def needed_passes(guidance: Joint[Guidance]) -> tuple[Pass, ...]:
 
 def perturbations(kind: Pass, guidance: Joint[Guidance]) -> Perturbations:
     """What the network leaves out in a pass, for a batch of one."""
+    return batched_perturbations((kind,), guidance)
+
+
+def batched_perturbations(passes: Sequence[Pass], guidance: Joint[Guidance]) -> Perturbations:
+    """What the network leaves out where each sample of a batch is one of the passes."""
+    if not any(kind in (Pass.ISOLATED, Pass.PERTURBED) for kind in passes):
+        return Perturbations()
+    return Perturbations(tuple(_left_out(kind, guidance) for kind in passes), _drops(guidance))
+
+
+def _drops(guidance: Joint[Guidance]) -> bool:
+    return any(scales.uses_perturbed and scales.stg_mode == "drop" for scales in guidance)
+
+
+def _left_out(kind: Pass, guidance: Joint[Guidance]) -> tuple[Perturbation, ...]:
     if kind is Pass.ISOLATED:
         between = (PerturbedAttention.AUDIO_TO_VIDEO, PerturbedAttention.VIDEO_TO_AUDIO)
-        return Perturbations((tuple(Perturbation(attention) for attention in between),))
+        return tuple(Perturbation(attention) for attention in between)
     if kind is Pass.PERTURBED:
         own = (PerturbedAttention.VIDEO_SELF, PerturbedAttention.AUDIO_SELF)
-        disturbed = tuple(
+        return tuple(
             Perturbation(attention, frozenset(scales.stg_blocks))
             for attention, scales in zip(own, guidance, strict=True)
             if scales.uses_perturbed
         )
-        return Perturbations((disturbed,))
-    return Perturbations()
+    return ()
 
 
 def guided(denoised: Mapping[Pass, Tensor], scales: Guidance) -> Tensor:
@@ -76,7 +90,7 @@ def guided(denoised: Mapping[Pass, Tensor], scales: Guidance) -> Tensor:
         result = result + scales.stg_scale * (conditional - denoised[Pass.PERTURBED])
     if scales.uses_isolated:
         result = result + (scales.modality_scale - 1.0) * (conditional - denoised[Pass.ISOLATED])
-    if scales.rescale == 0.0 or result is conditional:
+    if scales.rescale == 0.0 or result is conditional or not result.numel():
         return result
     # The released pipelines take the spread over the whole tensor.
     ratio = conditional.std() / result.std()
@@ -84,17 +98,31 @@ def guided(denoised: Mapping[Pass, Tensor], scales: Guidance) -> Tensor:
 
 
 def guided_prediction(network: Network, guidance: Joint[Guidance]) -> Predict:
-    """The network asked in all needed ways, as one prediction."""
-    passes = needed_passes(guidance)
+    """The network asked in all needed ways, as one prediction of one walk.
+
+    It counts how often it is asked, because a modality may skip some of the steps.
+    """
+    asked = 0
+    last: Joint[Tensor] | None = None
 
     def predict(states: Joint[LatentState], sigma: float) -> Joint[Tensor]:
-        video: dict[Pass, Tensor] = {}
-        audio: dict[Pass, Tensor] = {}
-        for kind in passes:
-            velocities = network(states, sigma, kind)
-            video[kind] = _denoised(states.video, velocities.video, sigma)
-            audio[kind] = _denoised(states.audio, velocities.audio, sigma)
-        return Joint(guided(video, guidance.video), guided(audio, guidance.audio))
+        nonlocal asked, last
+        is_due = Joint(*(asked % (scales.skip_steps + 1) == 0 for scales in guidance))
+        asked += 1
+        if last is not None and not any(is_due):
+            return last
+        due = [s for s, is_now in zip(guidance, is_due, strict=True) if is_now or last is None]
+        passes = needed_passes(due)
+        velocities = network(states, sigma, passes)
+        estimates = []
+        for index, (state, scales) in enumerate(zip(states, guidance, strict=True)):
+            if last is not None and not is_due[index]:
+                estimates.append(last[index])
+                continue
+            denoised = {kind: _denoised(state, velocities[kind][index], sigma) for kind in passes}
+            estimates.append(guided(denoised, scales))
+        last = Joint(*estimates)
+        return last
 
     return predict
 

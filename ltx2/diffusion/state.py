@@ -53,6 +53,16 @@ class LatentState:
         """State of which every token is generated; `clean` only matters for a partial noise."""
         return cls(clean, clean, torch.ones_like(clean[..., :1]), positions)
 
+    def part(self, count: int) -> Self:
+        """The first `count` tokens alone."""
+        return replace(
+            self,
+            tokens=self.tokens[:, :count],
+            clean=self.clean[:, :count],
+            denoise_mask=self.denoise_mask[:, :count],
+            positions=self.positions[:, :, :count],
+        )
+
     def timesteps(self, sigma: float) -> Tensor:
         """Noise level of each token [B, T]."""
         return self.denoise_mask[..., 0] * sigma

@@ -13,8 +13,10 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from ltx2.clip import Clip
+from ltx2.conditions import Kind
 from ltx2.errors import MediaError
 from ltx2.geometry import num_samples
+from ltx2.media.image import read_image
 from ltx2.media.recipe_tag import parse_recipe
 from ltx2.request import Recipe
 
@@ -36,7 +38,7 @@ MAX_STREAMS = 16
 SILENT_SAMPLE_RATE = 48_000
 """Sample rate stated for the empty waveform of a video without sound."""
 
-FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,ogg,flv,mpeg,gif"
+FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,ogg,flv,mpeg,gif,wav,mp3,flac,aac"
 """Containers read. Playlists and other formats that point to further files are left out."""
 
 MAX_FRAME_RATE = 240.0
@@ -77,6 +79,47 @@ def read_clip(path: str | Path) -> Clip:
         waveform = sound.waveform(pictures.start_s, len(pictures.frames), pictures.frame_rate)
         recipe = _recipe_if_readable(container)
         return Clip(pictures.stacked(), waveform, pictures.frame_rate, sound.sample_rate, recipe)
+
+
+def read_sound(path: str | Path) -> Clip | None:
+    """A sound file as a clip without pictures [0, 0, 0, 3]; None for a file with pictures.
+
+    Mono is copied to both channels, more channels are mixed down, the sample rate stays. A cover
+    picture is not looked at.
+
+    Raises:
+        MediaError: the file is missing, damaged, cut short or too long, or has no sound.
+    """
+    with _opened(Path(path)) as container:
+        if _moving_pictures(container):
+            return None
+        tracks = [track for track in container.streams.audio if track.codec_context is not None]
+        if not tracks:
+            raise _damaged("it has neither picture nor sound")
+        if container.duration is not None:
+            _check_length(container.duration / av.time_base)
+        sound = _Sound(tracks[0])
+        for frame in container.decode(tracks[0]):
+            sound.add(frame)
+            _check_length(sound.end_s - sound.start_s)
+        if not sound.parts:
+            raise _damaged("it holds no sound that can be decoded")
+        samples = np.concatenate(sound.parts, axis=1)
+        waveform = np.ascontiguousarray(np.broadcast_to(samples, (2, samples.shape[1])))
+        return Clip(np.zeros((0, 0, 0, 3), np.uint8), waveform, 1.0, sound.sample_rate)
+
+
+def read_media(path: str | Path) -> tuple[Kind, Clip]:
+    """What a file of any kind holds, and its content as a clip; a picture is a clip of one.
+
+    Raises:
+        MediaError: the file is missing, damaged, too large or of no kind that is known.
+    """
+    picture = read_image(path)
+    if picture is not None:
+        return "image", Clip(picture[None], np.zeros((2, 0), np.float32), 1.0, SILENT_SAMPLE_RATE)
+    sound = read_sound(path)
+    return ("video", read_clip(path)) if sound is None else ("sound", sound)
 
 
 def read_recipe(path: str | Path) -> Recipe | None:
@@ -199,11 +242,7 @@ def _tracks(container: InputContainer) -> tuple[VideoStream, AudioStream | None]
             f"The file has {len(container.streams)} tracks.",
             next_step=f"Export it with one video and one sound track, at most {MAX_STREAMS}.",
         )
-    videos = [
-        track
-        for track in container.streams.video
-        if not track.disposition & Disposition.attached_pic and track.codec_context is not None
-    ]
+    videos = _moving_pictures(container)
     if not videos:
         raise MediaError(
             "The file has no picture that can be decoded.", next_step="Choose a video file."
@@ -214,6 +253,14 @@ def _tracks(container: InputContainer) -> tuple[VideoStream, AudioStream | None]
     if container.duration is not None:
         _check_length(container.duration / av.time_base)
     return videos[0], sounds[0] if sounds else None
+
+
+def _moving_pictures(container: InputContainer) -> list[VideoStream]:
+    return [
+        track
+        for track in container.streams.video
+        if not track.disposition & Disposition.attached_pic and track.codec_context is not None
+    ]
 
 
 def _check_picture_size(width: int, height: int) -> None:

@@ -22,8 +22,16 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ltx2.clip import Clip
+from ltx2.conditions import Kind
 from ltx2.errors import MediaError, RequestError
-from ltx2.media.decode import MAX_DURATION_S, MAX_FRAME_RATE, SAMPLE_RATES, read_clip, read_recipe
+from ltx2.media.decode import (
+    MAX_DURATION_S,
+    MAX_FRAME_RATE,
+    SAMPLE_RATES,
+    read_clip,
+    read_media,
+    read_recipe,
+)
 from ltx2.request import MAX_SIZE, Recipe
 
 logger = logging.getLogger(__name__)
@@ -42,7 +50,7 @@ ROOT = Path(__file__).parents[2]
 
 OTHER_FILE = "Choose another file, or copy or download it again."
 
-Task = Literal["recipe", "clip"]
+Task = Literal["recipe", "clip", "media"]
 
 
 @dataclass(frozen=True)
@@ -76,6 +84,7 @@ class _Answer(BaseModel):
     message: str | None = Field(default=None, max_length=1_000)
     next_step: str = Field(default=OTHER_FILE, max_length=1_000)
     recipe: Recipe | None = None
+    kind: Kind = "video"
     num_frames: int = Field(default=0, ge=0, le=round(MAX_DURATION_S * MAX_FRAME_RATE) + 1)
     height: int = Field(default=0, ge=0, le=MAX_SIZE)
     width: int = Field(default=0, ge=0, le=MAX_SIZE)
@@ -102,15 +111,30 @@ def read_clip_guarded(path: str | Path, limits: Limits = CLIP_LIMITS) -> Clip:
     Raises:
         MediaError: as `read_clip`, or it takes more time or memory than the limits.
     """
-    with _answer_of("clip", Path(path), limits) as (answer, file):
+    return _read("clip", Path(path), limits)[1]
+
+
+def read_media_guarded(path: str | Path, limits: Limits = CLIP_LIMITS) -> tuple[Kind, Clip]:
+    """What a file of any kind holds, as `read_media` reads it.
+
+    Raises:
+        MediaError: as `read_media`, or it takes more time or memory than the limits.
+    """
+    return _read("media", Path(path), limits)
+
+
+def _read(task: Task, path: Path, limits: Limits) -> tuple[Kind, Clip]:
+    with _answer_of(task, path, limits) as (answer, file):
         shape = (answer.num_frames, answer.height, answer.width, 3)
         num_bytes = answer.num_frames * answer.height * answer.width * 3
         expected = file.tell() + num_bytes + 2 * answer.num_samples * 4
-        if not num_bytes or expected != os.fstat(file.fileno()).st_size:
+        is_empty = not (answer.num_samples if answer.kind == "sound" else num_bytes)
+        if is_empty or expected != os.fstat(file.fileno()).st_size:
             _refuse_broken()
         frames = np.fromfile(file, np.uint8, num_bytes).reshape(shape)
         waveform = np.fromfile(file, np.float32, 2 * answer.num_samples).reshape(2, -1)
-        return Clip(frames, waveform, answer.frame_rate, answer.sample_rate, answer.recipe)
+        clip = Clip(frames, waveform, answer.frame_rate, answer.sample_rate, answer.recipe)
+        return answer.kind, clip
 
 
 @contextmanager
@@ -224,11 +248,12 @@ def _write_answer(task: str, path: Path, output: IO[bytes]) -> None:
     """The child's work: a line of JSON, then the pictures and the sound of a clip."""
     clip = None
     try:
-        if task == "clip":
-            clip = read_clip(path)
+        if task != "recipe":
+            kind, clip = read_media(path) if task == "media" else ("video", read_clip(path))
             num_frames, height, width, _ = clip.frames.shape
             answer = _Answer(
                 recipe=clip.recipe,
+                kind=kind,
                 num_frames=num_frames,
                 height=height,
                 width=width,

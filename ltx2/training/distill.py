@@ -22,9 +22,9 @@ from ltx2.diffusion.state import (
     patchify_video,
     video_positions,
 )
+from ltx2.generation.sampling import sample
 from ltx2.geometry import VideoCompression
 from ltx2.model.transformer import ModalityInput, Transformer
-from ltx2.pipeline import sample
 from ltx2.request import Guidance
 from ltx2.training.flow import FlowLoss, motion_weights
 

@@ -14,6 +14,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
+from ltx2.diffusion.conditioning import append_reference
 from ltx2.diffusion.state import (
     Grid,
     Joint,
@@ -181,33 +182,6 @@ def states_of(
         )
         states = Joint(video, states.audio)
     return states
-
-
-def append_reference(
-    state: LatentState,
-    latents: Tensor,
-    *,
-    compression: VideoCompression,
-    frame_rate: float,
-    downscale_factor: int,
-) -> LatentState:
-    """State with the clean tokens of another video that starts at the same time.
-
-    Args:
-        state: of a video, before noise is added.
-        latents: [B, C, f, h, w] of the reference.
-        compression: pixels per latent voxel.
-        frame_rate: pictures per second.
-        downscale_factor: how much larger the clip is; the reference's positions are stretched
-            by it so that the two cover the same area.
-    """
-    positions = video_positions(_grid(latents), compression, frame_rate)
-    positions[:, 1:] *= downscale_factor
-    tokens = patchify_video(latents).to(state.clean)
-    clean = torch.cat([state.clean, tokens], dim=1)
-    mask = torch.cat([state.denoise_mask, torch.zeros_like(tokens[..., :1])], dim=1)
-    positions = torch.cat([state.positions, positions.to(state.positions)], dim=2)
-    return LatentState(clean, clean, mask, positions)
 
 
 def _video_state(

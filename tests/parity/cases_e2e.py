@@ -24,11 +24,13 @@ from ltx2.diffusion.state import (
     unpatchify_audio,
     unpatchify_video,
 )
+from ltx2.generation.codec import decode_audio, decode_video
+from ltx2.generation.sampling import sample
+from ltx2.generation.states import initial_states
 from ltx2.media.frames import to_uint8_frames
 from ltx2.model.config import CrossTimestep
 from ltx2.model.text import TextPath
 from ltx2.model.text.encoder import TextEncoder, load_text_model
-from ltx2.pipeline import decode_audio, decode_video, initial_states, sample
 from ltx2.request import Guidance
 from tests.parity.result import Result, compare
 

@@ -14,6 +14,7 @@ from ltx2.checkpoint.catalog import DISTILLED_SIGMAS
 from ltx2.diffusion.conditioning import append_keyframe, fit_image, replace_frames
 from ltx2.diffusion.denoise import Step, denoise
 from ltx2.diffusion.guidance import Pass, guided
+from ltx2.diffusion.samplers import euler, gradient_estimation
 from ltx2.diffusion.schedules import (
     DISTILLED_STAGE_2_SIGMAS,
     OFFICIAL_SHIFT,
@@ -68,7 +69,7 @@ def run(folder: Path) -> Iterator[Result]:
 def _outputs(case: str, facts: dict[str, Any], tensors: Tensors) -> Compared:
     if case == "schedule":
         return _schedules(tensors)
-    if case in ("euler", "euler_distilled", "euler_conditioned"):
+    if case.startswith("euler"):
         return _trajectory(tensors)
     if case.startswith("noising_"):
         return _noising(float(case.removeprefix("noising_")), tensors)
@@ -112,7 +113,11 @@ def _trajectory(tensors: Tensors) -> Compared:
         return Joint(to_denoised(x, velocity, timesteps), states.audio.tokens)
 
     steps: list[Step] = []
-    denoise(Joint(state, idle), sigmas, predict, on_step=steps.append)
+    sampler = euler if "out/trajectory" in tensors else gradient_estimation()
+    arrived = denoise(Joint(state, idle), sigmas, predict, sampler=sampler, on_step=steps.append)
+    if "out/final" in tensors:
+        yield "final", arrived.video.tokens, tensors["out/final"]
+        return
     trajectory = [state.tokens, *(step.states.video.tokens for step in steps)]
     yield "trajectory", torch.stack(trajectory), tensors["out/trajectory"]
     yield "denoised", torch.stack([s.denoised.video for s in steps]), tensors["out/denoised"]

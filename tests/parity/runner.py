@@ -16,7 +16,7 @@ from tests.parity.result import Result
 Run = Callable[[Path], Iterator[Result]]
 
 OPTIONAL = {
-    "sampling": r"guidance/out/delta_(cfg_star|apg)_.+|euler_gradient_estimation/out/.+",
+    "sampling": r"guidance/out/delta_(cfg_star|apg)_.+",
     "transformer": r".+/out_bf16/.+",  # one reference's own rounding
 }
 """Recorded outputs of what is optional and not implemented, by component."""

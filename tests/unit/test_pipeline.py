@@ -20,9 +20,9 @@ from ltx2.errors import (
     RequestError,
     ResourceError,
 )
+from ltx2.generation.codec import decode_video
 from ltx2.geometry import num_samples
 from ltx2.model.video_vae import TileSize
-from ltx2.pipeline import decode_video
 from ltx2.preview import PreviewPlan
 from ltx2.request import Guidance, Request
 from tests.tiny_checkpoint import PROFILE, tiny_checkpoint, tiny_config, write_tiny_model
@@ -224,7 +224,8 @@ def test_guidance_of_one_modality_reaches_the_other_only_through_the_network(pip
     guided = plain.model_copy(update={"video_guidance": Guidance(cfg_scale=5.0)})
     one, other = pipeline(plain), pipeline(guided)
     assert not np.array_equal(one.frames, other.frames)
-    assert np.array_equal(one.waveform, other.waveform)
+    # Passes are asked together, which rounds differently.
+    np.testing.assert_allclose(one.waveform, other.waveform, atol=1e-4)
 
 
 def test_progress_names_every_stage_in_order_and_counts_every_step(pipeline):
@@ -348,8 +349,8 @@ def test_only_clips_beyond_one_tile_are_decoded_in_tiles(pipeline, monkeypatch):
         assert torch.equal(whole, vae.decode(latents))
         side = 4 * vae.compression.spatial
         tile = TileSize(side, vae.compression.spatial)
-        monkeypatch.setattr("ltx2.pipeline.SPATIAL_TILE", tile)
-        monkeypatch.setattr("ltx2.pipeline.TEMPORAL_TILE", TileSize(8, 0))
+        monkeypatch.setattr("ltx2.generation.codec.SPATIAL_TILE", tile)
+        monkeypatch.setattr("ltx2.generation.codec.TEMPORAL_TILE", TileSize(8, 0))
         tiled = decode_video(pipeline.networks, latents)
         expected = vae.decode_tiled(latents, spatial=tile, temporal=TileSize(8, 0))
     assert torch.equal(tiled, expected)

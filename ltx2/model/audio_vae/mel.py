@@ -51,18 +51,18 @@ class MelSpectrogram(nn.Module):
 
     def __init__(self, config: AudioVAEConfig) -> None:
         super().__init__()
-        import librosa
+        from transformers.audio_utils import mel_filter_bank
 
         self.config = config
-        filters = librosa.filters.mel(
-            sr=config.sample_rate,
-            n_fft=config.fft_length,
-            n_mels=config.mel_bins,
-            fmin=config.min_frequency,
-            fmax=config.max_frequency,
-            htk=False,
+        filters = mel_filter_bank(
+            num_frequency_bins=config.fft_length // 2 + 1,
+            num_mel_filters=config.mel_bins,
+            min_frequency=config.min_frequency,
+            max_frequency=config.max_frequency,
+            sampling_rate=config.sample_rate,
             norm="slaney",
-        )
+            mel_scale="slaney",
+        ).T
         self.register_buffer("filters", torch.from_numpy(filters).float(), persistent=False)
         window = torch.hann_window(config.fft_length, periodic=True)
         self.register_buffer("window", window, persistent=False)

@@ -1,6 +1,7 @@
 """The video autoencoder: pictures to normalised latents and back."""
 
-from itertools import product
+from collections.abc import Iterator
+from itertools import product, zip_longest
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,8 @@ from ltx2.model.video_vae.config import VideoVAEConfig
 from ltx2.model.video_vae.decoder import Decoder
 from ltx2.model.video_vae.encoder import Encoder
 from ltx2.model.video_vae.tiling import (
+    Interval,
+    TilePlan,
     TileSize,
     plan_tiles,
     spatial_mask,
@@ -90,8 +93,22 @@ class VideoVAE(nn.Module):
     ) -> Tensor:
         """Pictures of normalised latents, decoded tile by tile and blended.
 
-        Needs the memory of one tile beside that of the result. Sizes are in pixels and frames;
-        `noise` is that of `decode`, for the whole clip.
+        Sizes are in pixels and frames; `noise` is that of `decode`, for the whole clip.
+        """
+        pieces = self.stream_tiled(latents, spatial=spatial, temporal=temporal, noise=noise)
+        return torch.cat(list(pieces), dim=2)
+
+    def stream_tiled(
+        self,
+        latents: Tensor,
+        *,
+        spatial: TileSize | None,
+        temporal: TileSize | None,
+        noise: Tensor | None = None,
+    ) -> Iterator[Tensor]:
+        """The pictures of `decode_tiled` in pieces [B, 3, F', H, W], each once it is whole.
+
+        Needs the memory of one temporal tile, whatever the clip's length.
         """
         plan = plan_tiles(
             (latents.shape[2], latents.shape[3], latents.shape[4]),
@@ -99,12 +116,30 @@ class VideoVAE(nn.Module):
             spatial=spatial,
             temporal=temporal,
         )
-        scale_t, scale = self.compression.temporal, self.compression.spatial
-        batch, _, frames, height, width = latents.shape
-        shape = ((frames - 1) * scale_t + 1, height * scale, width * scale)
-        video = latents.new_zeros(batch, 3, *shape)
-        weight = latents.new_zeros(shape)
-        for time, row, column in product(plan.time, plan.height, plan.width):
+        scale = self.compression.temporal
+        following = [time.start * scale for time in plan.time[1:]]
+        waiting, weight = latents.new_zeros(0), latents.new_zeros(0)
+        for time, next_start in zip_longest(plan.time, following):
+            tile = self._decode_slice(latents, noise, time, plan)
+            mask = temporal_mask(time, scale).to(tile)
+            tile *= mask[:, None, None]
+            if shared := len(weight):  # what the tile before left unfinished
+                tile[:, :, :shared] += waiting
+                mask[:shared] += weight
+            whole = tile.shape[2] if next_start is None else next_start - time.start * scale
+            yield tile[:, :, :whole] / mask[:whole, None, None].clamp_min(1e-8)
+            waiting, weight = tile[:, :, whole:].clone(), mask[whole:]
+
+    def _decode_slice(
+        self, latents: Tensor, noise: Tensor | None, time: Interval, plan: TilePlan
+    ) -> Tensor:
+        """Pictures of one temporal tile, its spatial tiles blended."""
+        scale = self.compression.spatial
+        frames = (time.stop - time.start - 1) * self.compression.temporal + 1
+        height, width = latents.shape[3] * scale, latents.shape[4] * scale
+        video = latents.new_zeros(len(latents), 3, frames, height, width)
+        weight = latents.new_zeros(height, width)
+        for row, column in product(plan.height, plan.width):
             voxels = (
                 ...,
                 slice(time.start, time.stop),
@@ -112,19 +147,46 @@ class VideoVAE(nn.Module):
                 slice(column.start, column.stop),
             )
             tile = self.decode(latents[voxels], noise=None if noise is None else noise[voxels])
-            mask = (
-                temporal_mask(time, scale_t)[:, None, None]
-                * spatial_mask(row, scale)[:, None]
-                * spatial_mask(column, scale)
-            ).to(tile)
+            if len(plan.height) * len(plan.width) == 1:
+                return tile.clone()
+            mask = (spatial_mask(row, scale)[:, None] * spatial_mask(column, scale)).to(tile)
             region = (
+                slice(row.start * scale, row.stop * scale),
+                slice(column.start * scale, column.stop * scale),
+            )
+            video[..., *region] += tile * mask
+            weight[region] += mask
+        return video / weight.clamp_min(1e-8)
+
+    def encode_tiled(self, video: Tensor, *, spatial: TileSize, temporal: TileSize) -> Tensor:
+        """Normalised latents of pictures, encoded tile by tile; sizes in pixels and frames.
+
+        Tiles overlap and give up what lies at their inner edges, where they lack surroundings:
+        one latent in space, all of the overlap in time, where the first latent of a tile stands
+        for a single picture.
+        """
+        scale_t, scale = self.compression.temporal, self.compression.spatial
+        whole = self.compression.latent_grid(video.shape[2], video.shape[3], video.shape[4])
+        plan = plan_tiles(whole, self.compression, spatial=spatial, temporal=temporal)
+        latents = video.new_empty(len(video), self.latent_channels, *whole)
+        for time, row, column in product(plan.time, plan.height, plan.width):
+            pixels = (
+                ...,
                 slice(time.start * scale_t, (time.stop - 1) * scale_t + 1),
                 slice(row.start * scale, row.stop * scale),
                 slice(column.start * scale, column.stop * scale),
             )
-            video[:, :, *region] += tile * mask
-            weight[region] += mask
-        return video / weight.clamp_min(1e-8)
+            # Overwriting in order, a tile's own edge is what the tile before it has better.
+            skip = (time.left_ramp, min(1, row.left_ramp), min(1, column.left_ramp))
+            voxels = (
+                ...,
+                slice(time.start + skip[0], time.stop),
+                slice(row.start + skip[1], row.stop),
+                slice(column.start + skip[2], column.stop),
+            )
+            tile = self.encode(video[pixels])
+            latents[voxels] = tile[..., skip[0] :, skip[1] :, skip[2] :]
+        return latents
 
     def _statistics(self, latents: Tensor) -> tuple[Tensor, Tensor]:
         shape = (1, -1) + (1,) * (latents.ndim - 2)

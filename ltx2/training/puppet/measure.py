@@ -14,10 +14,11 @@ import numpy as np
 import torch
 
 from ltx2.clip import Clip
+from ltx2.generation.codec import decode_audio, decode_video
 from ltx2.geometry import num_audio_latents, num_samples
 from ltx2.media.frames import from_uint8_frames, to_uint8_frames
 from ltx2.model.audio_vae import MelSpectrogram
-from ltx2.pipeline import Pipeline, decode_audio, decode_video
+from ltx2.pipeline import Pipeline
 from ltx2.progress import OnProgress, Progress, ignore_progress
 from ltx2.request import Request
 from ltx2.training.autoencoders import psnr

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from ltx2.diffusion.guidance import (
     Pass,
+    batched_perturbations,
     guided,
     guided_prediction,
     needed_passes,
@@ -77,10 +78,12 @@ def test_a_pass_that_nobody_needs_is_not_made():
 def test_a_pass_that_only_the_sound_needs_leaves_the_picture_alone():
     asked = []
 
-    def network(states, sigma, kind):
-        asked.append(kind)
-        offset = float(len(asked))
-        return Joint(*(torch.full_like(state.tokens, offset) for state in states))
+    def network(states, sigma, passes):
+        asked.extend(passes)
+        return {
+            kind: Joint(*(torch.full_like(state.tokens, offset) for state in states))
+            for offset, kind in enumerate(passes, start=1)
+        }
 
     states = Joint(a_state(), a_state(3))
     predict = guided_prediction(network, Joint(OFF, Guidance(cfg_scale=2.0)))
@@ -94,8 +97,8 @@ def test_estimates_use_each_tokens_own_noise_level():
     mask = torch.ones(1, 6, 1)
     mask[:, :2] = 0.0
 
-    def network(states, sigma, kind):
-        return Joint(*(torch.ones_like(state.tokens) for state in states))
+    def network(states, sigma, passes):
+        return {kind: Joint(*(torch.ones_like(s.tokens) for s in states)) for kind in passes}
 
     states = Joint(a_state(mask=mask), a_state(3))
     denoised = guided_prediction(network, Joint(OFF, OFF))(states, 0.5)
@@ -127,3 +130,37 @@ def test_the_isolated_pass_cuts_both_directions_in_every_block():
 def test_passes_with_text_disturb_nothing(kind):
     plan = perturbations(kind, Joint(EVERYTHING, EVERYTHING))
     assert not any(any(plan.skips(attention, 1)) for attention in PerturbedAttention)
+
+
+def test_a_modality_that_skips_steps_takes_its_last_estimate_again():
+    asked = []
+
+    def network(states, sigma, passes):
+        asked.append(passes)
+        value = float(len(asked))
+        return {
+            kind: Joint(*(torch.full_like(s.tokens, value) for s in states)) for kind in passes
+        }
+
+    scales = Joint(Guidance(cfg_scale=2.0, skip_steps=2), Guidance(skip_steps=1))
+    predict = guided_prediction(network, scales)
+    states = Joint(a_state(), a_state(3))
+    estimates = [predict(states, 0.5) for _ in range(6)]
+    # The picture is due at steps 0 and 3, the sound at 0, 2 and 4; nobody asks at 1 and 5.
+    both, alone = (Pass.CONDITIONAL, Pass.NEGATIVE), (Pass.CONDITIONAL,)
+    assert asked == [both, alone, both, alone]
+    for modality, sources in ((0, (0, 0, 0, 3, 3, 3)), (1, (0, 0, 2, 2, 4, 4))):
+        for step, source in enumerate(sources):
+            assert torch.equal(estimates[step][modality], estimates[source][modality])
+    assert not torch.equal(estimates[3].video, estimates[0].video)
+
+
+@pytest.mark.parametrize(("mode", "is_asked"), [("values", True), ("drop", True), ("none", False)])
+def test_each_published_meaning_of_a_disturbed_pass_is_one_setting(mode, is_asked):
+    scales = Guidance(stg_scale=1.0, stg_blocks=(1,), stg_mode=mode)
+    assert (Pass.PERTURBED in needed_passes(Joint(scales, OFF))) == is_asked
+    plan = batched_perturbations(tuple(Pass), Joint(scales, OFF))
+    assert plan.drop_self_attention == (mode == "drop")
+    if is_asked:
+        skips = plan.skips(PerturbedAttention.VIDEO_SELF, 1)
+        assert skips == (False, False, True, False)

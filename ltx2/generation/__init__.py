@@ -1,0 +1,1 @@
+"""The parts of the walk from a request to a clip: what is given, stages, states, decoding."""

@@ -1,0 +1,143 @@
+"""What the stages after an upscaling need: latent upsamplers, and a LoRA that refines in few steps.
+
+Both lie beside the model and are read when they are first used.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from ltx2.checkpoint.catalog import SUFFIX, FoundModel, find_lora, loras_of
+from ltx2.checkpoint.loader import load_upsampler
+from ltx2.checkpoint.lora import Lora, fuse_loras, read_lora
+from ltx2.checkpoint.reader import CheckpointFile
+from ltx2.errors import CheckpointError, RequestError
+from ltx2.model.config import UpsamplerConfig
+from ltx2.model.transformer import Transformer
+from ltx2.model.upsampler import LatentUpsampler
+
+logger = logging.getLogger(__name__)
+
+UPSAMPLER_MARK = "post_upsample_res_blocks."
+"""Tensors that only a latent upsampler has."""
+
+Axis = Literal["space", "time"]
+
+
+class Refining:
+    """Upsamplers and the refining LoRA of one model.
+
+    Args:
+        name: of the model, for messages.
+        files: of upsamplers, the preferred ones first.
+        lora: of a distillation, added to the transformer while it refines; None for a model that
+            refines as it is.
+    """
+
+    def __init__(
+        self, name: str, files: Sequence[CheckpointFile], lora: Path | None = None
+    ) -> None:
+        self._name = name
+        self._files = tuple(files)
+        self._lora = lora
+        self._upsamplers: dict[Axis, LatentUpsampler] = {}
+
+    @property
+    def has_lora(self) -> bool:
+        """Whether the transformer refines in few steps, without guidance."""
+        return self._lora is not None
+
+    def require(self, axes: Sequence[Axis]) -> None:
+        """Complain about upsamplers that are not there before any work is done.
+
+        Raises:
+            RequestError: one is missing.
+        """
+        for axis in axes:
+            self._file(axis)
+
+    def upsampler(self, axis: Axis, like: torch.Tensor) -> LatentUpsampler:
+        """The upsampler that doubles the size or the frame rate, in the type and place of `like`.
+
+        Raises:
+            RequestError: there is none.
+            CheckpointError: its file is damaged.
+        """
+        if axis not in self._upsamplers:
+            self._upsamplers[axis] = load_upsampler(
+                self._file(axis), dtype=like.dtype, device=like.device
+            )
+        return self._upsamplers[axis]
+
+    @contextmanager
+    def refined(self, transformer: Transformer) -> Iterator[None]:
+        """Inside it the transformer refines in few steps; afterwards its weights are as before.
+
+        What the LoRA changes is kept in main memory meanwhile, so that the way back is exact.
+        """
+        if self._lora is None:
+            yield
+            return
+        lora = self._read_lora
+        weights = dict(transformer.named_parameters())
+        names = [f"{module}.weight" for module in lora.changes]
+        kept = {name: weights[name].detach().to("cpu", copy=True) for name in names}
+        fuse_loras(transformer, [(lora, 1.0)])
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for name, weight in kept.items():
+                    weights[name].copy_(weight)
+
+    @cached_property
+    def _read_lora(self) -> Lora:
+        assert self._lora is not None
+        return read_lora(self._lora)
+
+    def _file(self, axis: Axis) -> CheckpointFile:
+        for file in self._files:
+            if UpsamplerConfig.from_metadata(file.config).temporal == (axis == "time"):
+                return file
+        kind = "temporal" if axis == "time" else "spatial"
+        raise RequestError(
+            f"There is no {kind} upsampler beside the model {self._name}.",
+            next_step=f"Put its file, for example ltx-2-{kind}-upscaler-x2-1.0{SUFFIX}, into the "
+            "model's folder, or make the clip without it.",
+        )
+
+
+def find_refining(found: FoundModel, refiner: str | Path | None = None) -> Refining:
+    """What lies beside a model.
+
+    Args:
+        found: the model.
+        refiner: file or name of its distillation LoRA; found by its name if not said.
+
+    Raises:
+        CheckpointError: there is no such LoRA.
+    """
+    folder = found.file.path.parent
+    files = []
+    for path in sorted(folder.glob(f"*{SUFFIX}")):
+        if path == found.file.path or path in found.file.companions:
+            continue
+        try:
+            file = CheckpointFile.open(path)
+        except CheckpointError as error:
+            logger.warning("a file beside the model is left out: %s", error)
+            continue
+        if any(name.startswith(UPSAMPLER_MARK) for name in file.tensors):
+            files.append(file)
+    if found.profile.sigmas is not None:
+        return Refining(found.name, files)  # it needs few steps as it is
+    if refiner is not None:
+        return Refining(found.name, files, find_lora(found, refiner))
+    beside = [*loras_of(found).values(), *sorted(folder.glob(f"*distilled-lora*{SUFFIX}"))]
+    distilled = [path for path in beside if "distilled" in path.name]
+    return Refining(found.name, files, distilled[0] if distilled else None)
