@@ -4,8 +4,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ltx2.best import best_of
     from ltx2.checkpoint.catalog import LoraChoice
     from ltx2.clip import Clip
+    from ltx2.conditions import InputFile, Keyframe, Reference, Source, Span
     from ltx2.errors import (
         CheckpointError,
         GenerationCancelled,
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
         RequestError,
         ResourceError,
     )
+    from ltx2.inputs import Inputs
     from ltx2.pipeline import Pipeline, load
     from ltx2.progress import Progress
     from ltx2.request import Guidance, ModelProfile, Recipe, Request
@@ -27,6 +30,9 @@ __all__ = [
     "GenerationCancelled",
     "GenerationError",
     "Guidance",
+    "InputFile",
+    "Inputs",
+    "Keyframe",
     "LTX2Error",
     "LoraChoice",
     "MediaError",
@@ -34,21 +40,32 @@ __all__ = [
     "Pipeline",
     "Progress",
     "Recipe",
+    "Reference",
     "Request",
     "RequestError",
     "ResourceError",
+    "Source",
+    "Span",
+    "best_of",
     "load",
 ]
 
 _MODULE_OF = {
     "Clip": "ltx2.clip",
     "Guidance": "ltx2.request",
+    "InputFile": "ltx2.conditions",
+    "Inputs": "ltx2.inputs",
+    "Keyframe": "ltx2.conditions",
     "LoraChoice": "ltx2.checkpoint.catalog",
     "ModelProfile": "ltx2.request",
     "Pipeline": "ltx2.pipeline",
     "Progress": "ltx2.progress",
     "Recipe": "ltx2.request",
+    "Reference": "ltx2.conditions",
     "Request": "ltx2.request",
+    "Source": "ltx2.conditions",
+    "Span": "ltx2.conditions",
+    "best_of": "ltx2.best",
     "load": "ltx2.pipeline",
 }
 

@@ -12,13 +12,15 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
+from importlib import import_module
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, cast
 
 import typer
 
 from ltx2.errors import CheckpointError, GenerationCancelled, LTX2Error, MediaError, RequestError
+from ltx2.given_options import GivenOptions, parse_upscale
 from ltx2.serving.deploy_command import deploy_space
 from ltx2.settings import Settings
 from ltx2.training.commands import train
@@ -29,6 +31,7 @@ from ltx2.ui.serve_command import serve
 if TYPE_CHECKING:
     from tqdm import tqdm
 
+    from ltx2.clip import Clip
     from ltx2.progress import Progress
     from ltx2.request import ModelProfile, Recipe, Request
 
@@ -96,6 +99,85 @@ def generate(  # noqa: PLR0913 - every option of the command is a parameter
         list[str] | None,
         typer.Option(metavar="FILE[:STRENGTH]", help="LoRA to add, 1 if not said; repeatable."),
     ] = None,
+    stg_mode: Annotated[
+        str | None, typer.Option(help='What --stg disturbs with: "values", "drop" or "none".')
+    ] = None,
+    skip_steps: Annotated[
+        int | None, typer.Option(help="Both: steps after each one that repeat its estimate.")
+    ] = None,
+    image: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE[@SECONDS][:STRENGTH]", help="Picture to show at a moment; repeatable."
+        ),
+    ] = None,
+    audio: Annotated[
+        Path | None, typer.Option(help="Sound to make the picture to; it is kept.")
+    ] = None,
+    foley: Annotated[Path | None, typer.Option(help="Video to make the sound to.")] = None,
+    extend: Annotated[
+        Path | None, typer.Option(help="Clip to extend by --before and --after.")
+    ] = None,
+    before: Annotated[float, typer.Option(help="Seconds ahead of the clip.")] = 0.0,
+    after: Annotated[float, typer.Option(help="Seconds behind the clip.")] = 0.0,
+    retake: Annotated[
+        Path | None, typer.Option(help="Clip to make again in the parts --span.")
+    ] = None,
+    span: Annotated[
+        list[str] | None,
+        typer.Option(metavar="START-END", help="Seconds of a part to make again; repeatable."),
+    ] = None,
+    only: Annotated[str, typer.Option(help='Of a retake: "both", "picture" or "sound".')] = "both",
+    inpaint: Annotated[
+        Path | None, typer.Option(help="Clip to make again where --mask is white.")
+    ] = None,
+    mask: Annotated[Path | None, typer.Option(help="Image, white where to make again.")] = None,
+    reference: Annotated[
+        str | None, typer.Option(metavar="FILE[:STRENGTH]", help="Video that an IC-LoRA follows.")
+    ] = None,
+    reference_downscale: Annotated[
+        int, typer.Option(help="How much smaller than the clip the LoRA sees it.")
+    ] = 1,
+    given: Annotated[
+        list[Path] | None,
+        typer.Option("--input", help="File that the recipe's clip was made from; repeatable."),
+    ] = None,
+    makes: Annotated[
+        str | None, typer.Option(help='"both", "video" without sound, or "audio" alone.')
+    ] = None,
+    upscale: Annotated[
+        str | None,
+        typer.Option(
+            metavar="space|time,...",
+            help="Stages that double the size or frame rate; --width, --height and --frame-rate "
+            "are the result's.",
+        ),
+    ] = None,
+    refiner: Annotated[
+        Path | None, typer.Option(help="Distillation LoRA for the stages of --upscale.")
+    ] = None,
+    sampler: Annotated[
+        str | None, typer.Option(help='"euler", "gradient_estimation" or "res_2s".')
+    ] = None,
+    schedule: Annotated[
+        str | None, typer.Option(help='Noise levels: "constant" or by "tokens".')
+    ] = None,
+    cross_timestep: Annotated[
+        str | None,
+        typer.Option(help='Between picture and sound: "own", "gate_from_other" or "other".'),
+    ] = None,
+    window: Annotated[
+        float | None, typer.Option(help="Seconds made at once; longer clips are made in parts.")
+    ] = None,
+    overlap: Annotated[float | None, typer.Option(help="Seconds that a part sees before.")] = None,
+    best_of: Annotated[int, typer.Option(help="Clips to make, of which the best is kept.")] = 1,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODULE:FUNCTION",
+            help="Measure of --best-of, as evaluation.metrics.best:lip_sync.",
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the output file.")] = False,
 ) -> None:
     """Make a clip with sound and write it as an MP4 file that carries its own recipe.
@@ -113,22 +195,51 @@ def generate(  # noqa: PLR0913 - every option of the command is a parameter
         "frame_rate": frame_rate,
         "num_steps": steps,
         "seed": seed,
+        "makes": makes,
+        "sampler": sampler,
+        "schedule": schedule,
+        "cross_timestep": cross_timestep,
+        "window_s": window,
+        "overlap_s": overlap,
     }
+    files = GivenOptions(
+        images=image or (),
+        audio=audio,
+        foley=foley,
+        extend=extend,
+        before=before,
+        after=after,
+        retake=retake,
+        spans=span or (),
+        only=only,
+        inpaint=inpaint,
+        mask=mask,
+        reference=reference,
+        reference_downscale=reference_downscale,
+        others=given or (),
+    )
     with _errors_in_one_line():
         _check_output(output, force=force)
         blocks = None if stg_blocks is None else _blocks(stg_blocks)
+        shared = (blocks, stg_mode, skip_steps)
         guidance = {
-            "video_guidance": _guidance(cfg, stg, modality, rescale, blocks),
+            "video_guidance": _guidance(cfg, stg, modality, rescale, *shared),
             "audio_guidance": _guidance(
-                audio_cfg, audio_stg, audio_modality, audio_rescale, blocks
+                audio_cfg, audio_stg, audio_modality, audio_rescale, *shared
             ),
         }
+        score = _score(by, best_of)
+        if upscale is not None:
+            options["upscale"] = parse_upscale(upscale)
         made_by = None if recipe is None else _read_recipe(recipe)
         loras = [_lora(text) for text in lora or ()]
         if made_by is not None and lora is None:
             loras = [(Path(applied.file), applied.strength) for applied in made_by.loras]
-        given = {name: value for name, value in options.items() if value is not None}
-        request = _request(made_by, given, guidance)
+        from ltx2.inputs import Inputs
+
+        inputs = Inputs()
+        said = {name: value for name, value in options.items() if value is not None}
+        request = _request(made_by, {**said, **files.to_request(inputs)}, guidance)
         settings = Settings.from_environment(os.environ)
         chosen = model or _usual_model(settings.model, made_by)
         # The environment's text encoder belongs to the environment's model.
@@ -143,14 +254,23 @@ def generate(  # noqa: PLR0913 - every option of the command is a parameter
             device=device or settings.device,
             dtype=dtype or settings.dtype,
             loras=loras,
+            refiner=refiner,
         )
         if made_by is not None:
             for difference in pipeline.differences_from(made_by):
                 typer.echo(f"Warning: {difference} The clip will differ.", err=True)
         request = _with_guidance(request, pipeline.profile, guidance)
         with _progress_bars() as show:
-            clip = pipeline(request, on_progress=show, should_cancel=_ctrl_c.is_set)
-        clip.save(output)
+            clip = ltx2.best_of(
+                pipeline,
+                request,
+                best_of,
+                score,
+                inputs=inputs,
+                on_progress=show,
+                should_cancel=_ctrl_c.is_set,
+            )
+        _save(clip, output)
     height, width = clip.frames.shape[1:3]
     typer.echo(
         f"{output}: {width} x {height} pixels, {clip.duration_s:.2f} s, "
@@ -187,8 +307,11 @@ def _read_recipe(path: Path) -> "Recipe":
 
 def _check_output(output: Path, *, force: bool) -> None:
     """Complain about the output before the minutes of work, not after."""
-    if output.suffix.lower() != ".mp4":
-        raise RequestError(f"The output is called {output.name}.", next_step="Name it *.mp4.")
+    if output.suffix.lower() not in (".mp4", ".wav"):
+        raise RequestError(
+            f"The output is called {output.name}.",
+            next_step="Name it *.mp4, or *.wav for the sound alone.",
+        )
     if not output.absolute().parent.is_dir():
         raise RequestError(
             f"There is no folder {output.absolute().parent}.",
@@ -200,9 +323,39 @@ def _check_output(output: Path, *, force: bool) -> None:
         )
 
 
-def _guidance(*values: float | tuple[int, ...] | None) -> dict[str, Any]:
+def _save(clip: "Clip", output: Path) -> None:
+    if output.suffix.lower() == ".wav":
+        from ltx2.media.sound import write_sound
+
+        write_sound(clip, output)
+    else:
+        clip.save(output)
+
+
+def _score(by: str | None, best_of: int) -> "Callable[[Clip], float | None] | None":
+    """The function that "MODULE:FUNCTION" names, which measures clips of --best-of."""
+    if (by is None) != (best_of == 1):
+        raise RequestError(
+            "--best-of and --by belong together.",
+            next_step="Say how many clips to make and by what to choose.",
+        )
+    if by is None:
+        return None
+    module, _, name = by.partition(":")
+    try:
+        score = getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise RequestError(
+            f"There is no measure {by!r}.",
+            next_step="Write MODULE:FUNCTION, as evaluation.metrics.best:lip_sync.",
+        ) from error
+    return cast("Callable[[Clip], float | None]", score)
+
+
+def _guidance(*values: float | tuple[int, ...] | str | None) -> dict[str, Any]:
     """What was said of one modality's guidance, by its names in a request."""
-    names = ("cfg_scale", "stg_scale", "modality_scale", "rescale", "stg_blocks")
+    names = ("cfg_scale", "stg_scale", "modality_scale", "rescale", "stg_blocks", "stg_mode")
+    names = (*names, "skip_steps")
     return {name: value for name, value in zip(names, values, strict=True) if value is not None}
 
 

@@ -24,8 +24,9 @@ from ltx2.checkpoint.loader import (
     build_vocoder,
 )
 from ltx2.checkpoint.reader import save_checkpoint
-from ltx2.model.config import FeatureProjectionConfig
+from ltx2.model.config import FeatureProjectionConfig, UpsamplerConfig
 from ltx2.model.text import FeatureProjection
+from ltx2.model.upsampler import LatentUpsampler
 from ltx2.request import Guidance, ModelProfile
 from ltx2.training.puppet.architecture import CONFIG as PUPPET_CONFIG
 from ltx2.training.puppet.text import write_text_encoder_folder
@@ -115,3 +116,20 @@ def write_tiny_model(folder, **changes):
     (text / "config.json").unlink()
     model.save_pretrained(text)
     return folder
+
+
+def write_tiny_upsampler(path, axis):
+    """A random latent upsampler that fits the tiny model; `axis` is "space" or "time"."""
+    config = {
+        "_class_name": "LatentUpsampler",
+        "in_channels": tiny_config()["vae"]["latent_channels"],
+        "mid_channels": 32,
+        "num_blocks_per_stage": 1,
+        "dims": 3,
+        "spatial_upsample": axis == "space",
+        "temporal_upsample": axis == "time",
+    }
+    torch.manual_seed(0)
+    upsampler = LatentUpsampler(UpsamplerConfig.from_metadata(config))
+    save_checkpoint(path, upsampler.state_dict(), {"config": json.dumps(config)})
+    return path

@@ -154,7 +154,8 @@ def draw_canvas(
         if source.gives_audio
     ]
     sample_rate = max([sample_rate, *rates])
-    length = num_samples(request.num_frames, request.frame_rate, sample_rate)
+    is_silent = request.makes == "video" and not rates
+    length = 0 if is_silent else num_samples(request.num_frames, request.frame_rate, sample_rate)
     cells = (request.height // compression.spatial, request.width // compression.spatial)
     free = request.free_parts(profile)
     canvas = Canvas(

@@ -30,5 +30,5 @@ def recompressed(picture: np.ndarray, crf: int | None) -> np.ndarray:
         container.mux(stream.encode(frame))
         container.mux(stream.encode())
     file.seek(0)
-    with av.open(file) as container:
-        return next(container.decode(video=0)).to_ndarray(format="rgb24")
+    with av.open(file, "r") as written:
+        return next(written.decode(video=0)).to_ndarray(format="rgb24")

@@ -11,13 +11,18 @@ from tests.conftest import ROOT
 
 FLOORS = (
     {"errors"},
+    {"conditions"},
+    {"timeline"},
     {"settings", "geometry", "progress", "preview", "files", "spreadsheet", "sqlite", "rates"},
-    {"request", "clip", "media", "model", "prompting"},
+    {"request", "clip", "media", "model", "prompting", "inputs"},
     {"diffusion", "checkpoint"},
     {"runtime"},
+    {"generation"},
     {"pipeline"},
+    {"best"},
     {"training", "serving"},
     {"ui"},
+    {"given_options"},
     {"__main__"},
 )
 """Parts of the package, low to high."""
@@ -46,8 +51,8 @@ EVALUATION_FLOORS = (
 """Parts of the workbench that judges clips, low to high; it stands on the other package."""
 
 PUBLIC = {
-    *("clip", "errors", "files", "geometry", "media", "progress", "prompting", "request"),
-    *("rates", "settings", "spreadsheet", "sqlite"),
+    *("clip", "conditions", "errors", "files", "geometry", "media", "progress", "prompting"),
+    *("rates", "request", "settings", "spreadsheet", "sqlite"),
 }
 """What the workbench may use of the other package, beside what that package itself offers."""
 

@@ -138,9 +138,7 @@ def test_a_modality_that_skips_steps_takes_its_last_estimate_again():
     def network(states, sigma, passes):
         asked.append(passes)
         value = float(len(asked))
-        return {
-            kind: Joint(*(torch.full_like(s.tokens, value) for s in states)) for kind in passes
-        }
+        return {kind: Joint(*(torch.full_like(s.tokens, value) for s in states)) for kind in passes}
 
     scales = Joint(Guidance(cfg_scale=2.0, skip_steps=2), Guidance(skip_steps=1))
     predict = guided_prediction(network, scales)
