@@ -6,12 +6,14 @@ every few minutes; without one, raters are told that votes are not kept.
 
 import json
 import logging
+import threading
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evaluation.preference.store import Entry
+from evaluation.preference.store import Entry, Store
+from ltx2.errors import LTX2Error
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitScheduler
@@ -40,6 +42,8 @@ class Keeper:
     ) -> None:
         self._folder = folder
         self._scheduler = scheduler
+        self._lock = threading.Lock()
+        self._copied: dict[str, int] = {}
         self.keeps = keeps
 
     @classmethod
@@ -62,31 +66,28 @@ class Keeper:
         )
         return cls(folder, scheduler)
 
-    def keep(self, entry: Entry) -> None:
-        """Appends the entry to its study's file; what fails here is in the database still."""
+    def follow(self, store: Store) -> None:
+        """From now on every entry of the store's logs is copied; those that are there, at once."""
         if self._folder is None:
             return
-        line = json.dumps(asdict(entry), ensure_ascii=False) + "\n"
+        for study in store.studies():
+            self._copy(store, study.id)
+        store.on_entry(lambda study_id: self._copy(store, study_id))
+
+    def _copy(self, store: Store, study_id: str) -> None:
+        """Adds what the file lacks; what fails here is in the database still."""
         try:
-            if self._scheduler is None:
-                self._append(entry.study, line)
-            else:
-                with self._scheduler.lock:
-                    self._append(entry.study, line)
-        except OSError:
+            with self._lock if self._scheduler is None else self._scheduler.lock:
+                self._append(study_id, store.entries(study_id, after=self._copied.get(study_id, 0)))
+        except (OSError, LTX2Error):
             logger.exception("An entry was not copied; it is in the database.")
 
-    def rewrite(self, study_id: str, entries: Iterable[Entry]) -> None:
-        """Writes the file of a study anew from the database, after a restart."""
-        if self._folder is None:
-            return
-        self._folder.mkdir(parents=True, exist_ok=True)
-        path = self._folder / f"{study_id}.jsonl"
-        lines = (json.dumps(asdict(entry), ensure_ascii=False) + "\n" for entry in entries)
-        path.write_text("".join(lines), encoding="utf-8")
-
-    def _append(self, study_id: str, line: str) -> None:
+    def _append(self, study_id: str, entries: Iterable[Entry]) -> None:
         assert self._folder is not None
         self._folder.mkdir(parents=True, exist_ok=True)
-        with (self._folder / f"{study_id}.jsonl").open("a", encoding="utf-8") as file:
-            file.write(line)
+        # The first time all of it: what an earlier server left may end in half a line.
+        mode = "a" if study_id in self._copied else "w"
+        with (self._folder / f"{study_id}.jsonl").open(mode, encoding="utf-8") as file:
+            for entry in entries:
+                file.write(json.dumps(asdict(entry), ensure_ascii=False) + "\n")
+                self._copied[study_id] = entry.number

@@ -270,6 +270,7 @@ class Sessions:
         limits = limits or Limits()
         self._store = store
         self._keeper = keeper or Keeper()
+        self._keeper.follow(store)
         self._clock = clock
         self._raters = Limiter(limits.rater)
         self._addresses = Limiter(limits.address)
@@ -373,7 +374,6 @@ class Sessions:
             self._vote_content(view.session, trial, stimuli, sent),
         )
         if not known:
-            self._keeper.keep(entry)
             given = Given(revision, canonical(entry.content))
             view = replace(view, votes={**view.votes, trial.id: given})
         return self._state(view)
@@ -573,7 +573,7 @@ class Sessions:
         }
 
     def _note(self, study_id: str, kind: str, content: Mapping[str, Any]) -> None:
-        self._keeper.keep(self._store.note(study_id, kind, content))
+        self._store.note(study_id, kind, content)
 
 
 # What is refused

@@ -250,6 +250,7 @@ class Store:
         self._clock = clock
         self._database = Database(url)
         # What never changes once a study is open is read once.
+        self._listeners: list[Callable[[str], None]] = []
         self._open_studies: dict[str, StudyRow] = {}
         self._open_stimuli: OrderedDict[tuple[str, str], Stimuli] = OrderedDict()
         with self._database.writes() as connection:
@@ -258,6 +259,10 @@ class Store:
     def close(self) -> None:
         """Ends all connections."""
         self._database.close()
+
+    def on_entry(self, listener: Callable[[str], None]) -> None:
+        """From now on the listener is called with a study's id when its log has grown."""
+        self._listeners.append(listener)
 
     # Studies
 
@@ -331,7 +336,8 @@ class Store:
                 "design_sha256": digest_of(sessions),
                 "clips_sha256": dict(clips),
             }
-            return self._append(connection, study_id, "opened", content)
+            entry = self._append(connection, study_id, "opened", content)
+        return self._told(entry)
 
     def set_status(self, study_id: str, status: Literal["open", "paused", "closed"]) -> Entry:
         """The entry that says so.
@@ -349,7 +355,8 @@ class Store:
             connection.execute(
                 _studies.update().where(_studies.c.id == study_id).values(status=status)
             )
-            return self._append(connection, study_id, status, {"was": row.status})
+            entry = self._append(connection, study_id, status, {"was": row.status})
+        return self._told(entry)
 
     def stimuli(self, study_id: str, name: str) -> Stimuli:
         """Files of a pair of an open study."""
@@ -534,7 +541,7 @@ class Store:
                 connection, study_id, "vote", content, trial_id, revision, request_key
             )
 
-        return self._database.add(study_id, work)
+        return self._told(self._database.add(study_id, work))
 
     def note(self, study_id: str, kind: str, content: Mapping[str, Any]) -> Entry:
         """The entry just added about anything but a vote."""
@@ -543,7 +550,7 @@ class Store:
             _status_of(connection, study_id)
             return self._append(connection, study_id, kind, content)
 
-        return self._database.add(study_id, work)
+        return self._told(self._database.add(study_id, work))
 
     def entries(self, study_id: str, *, after: int = 0) -> Iterator[Entry]:
         """The log, in order, or what was added after the entry of a number."""
@@ -596,6 +603,11 @@ class Store:
             planned, taken = connection.execute(sessions).one()
             count = connection.execute(votes).scalar_one()
         return {"sessions": planned, "joined": taken, "votes": count}
+
+    def _told(self, entry: Entry) -> Entry:
+        for listener in self._listeners:
+            listener(entry.study)
+        return entry
 
     def _open_study(self, connection: sql.Connection, study_id: str, status: Status) -> StudyRow:
         known = self._open_studies.get(study_id)

@@ -23,7 +23,7 @@ from evaluation.preference.session import (
     UnknownRaterError,
     Waiting,
 )
-from evaluation.preference.store import AlreadyVotedError, StudyNotOpenError
+from evaluation.preference.store import AlreadyVotedError, Store, StudyNotOpenError
 from ltx2.errors import RequestError
 from tests.unit.evaluation.preference.studies import (
     NO_LIMITS,
@@ -322,12 +322,21 @@ def test_raters_are_told_when_votes_are_not_kept(sqlite_store, study_id, clock, 
     assert not state.kept
 
 
-def test_a_keepers_copy_is_the_log(sqlite_store, study_id, clock, tmp_path):
-    keeper = Keeper(tmp_path / "copies")
-    keeper.rewrite(study_id, sqlite_store.entries(study_id))
-    sessions = Sessions(sqlite_store, keeper=keeper, limits=NO_LIMITS, clock=clock)
+def test_a_keepers_copy_is_the_log_also_what_the_owner_did_and_after_a_restart(
+    sqlite_store, study_id, clock, tmp_path
+):
+    copy = tmp_path / "copies" / f"{study_id}.jsonl"
+    sessions = Sessions(sqlite_store, keeper=Keeper(copy.parent), limits=NO_LIMITS, clock=clock)
     rater = Rater(sessions, study_id, clock)
     rater.begin()
+    rater.vote()
+    assert copy.read_text() == export.log_lines(sqlite_store, study_id)
+    # The server is killed in the middle of a line.
+    copy.write_text(copy.read_text()[:-100])
+    again = Store(str(sqlite_store._database.engine.url), clock=clock)
+    rater.sessions = Sessions(again, keeper=Keeper(copy.parent), limits=NO_LIMITS, clock=clock)
     rater.finish()
-    copied = (tmp_path / "copies" / f"{study_id}.jsonl").read_text()
-    assert copied == export.log_lines(sqlite_store, study_id)
+    again.set_status(study_id, "closed")
+    assert copy.read_text() == export.log_lines(again, study_id)
+    assert copy.read_text().count("\n") == again.verify(study_id)
+    again.close()
