@@ -3,12 +3,12 @@
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evaluation.preference.store import Entry, Store, pair_name
+from evaluation.preference.store import Entry, Store, pair_name, verified
 from evaluation.preference.study import OVERALL, SIGNS, Study
 from ltx2.errors import RequestError, ResourceError
 from ltx2.files import replaced
@@ -21,11 +21,7 @@ if TYPE_CHECKING:
 
 def last_votes(store: Store, study_id: str) -> list[Entry]:
     """The vote that counts of each pair: the changed one, where it was changed."""
-    last: dict[str, Entry] = {}
-    for entry in store.entries(study_id):
-        if entry.kind == "vote" and entry.trial is not None:
-            last[entry.trial] = entry
-    return list(last.values())
+    return _last(store.entries(study_id))
 
 
 def rows(store: Store, study_id: str, *, every_kind: bool = False) -> list[dict[str, Any]]:
@@ -39,21 +35,57 @@ def rows(store: Store, study_id: str, *, every_kind: bool = False) -> list[dict[
     Args:
         every_kind: also training, attention and repeat pairs, which rankings leave out.
     """
-    plan = store.study(study_id).plan
     stimuli = store.all_stimuli(study_id)
-    found = []
-    for entry in last_votes(store, study_id):
-        vote = entry.content
-        if vote["kind"] != "test" and not every_kind:
-            continue
+
+    def differences(vote: Mapping[str, Any]) -> dict[str, float]:
         name = pair_name(vote["prompt"], vote["left"], vote["right"], vote["late_side"])
-        covariates = stimuli[name].covariates
-        left_is_first = vote["left"] <= vote["right"]
-        found += [
-            _row(plan, entry, axis, answer, _differences(covariates, left_is_first))
-            for axis, answer in vote["answers"].items()
-        ]
-    return found
+        return _differences(stimuli[name].covariates, vote["left"] <= vote["right"])
+
+    votes = last_votes(store, study_id)
+    return _rows(store.study(study_id).plan, votes, differences, every_kind=every_kind)
+
+
+def rows_of_log(path: Path, *, every_kind: bool = False) -> list[dict[str, Any]]:
+    """The same, without covariates, of a copy of the log: where the server that wrote it is gone.
+
+    Raises:
+        RequestError: the file cannot be read, or is no log.
+        LogBrokenError: it was changed, or lines are missing before its end.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        entries = [Entry(**json.loads(line)) for line in lines]
+        plan = Study.model_validate(entries[0].content["plan"])
+    except (OSError, ValueError, TypeError, KeyError, IndexError) as error:
+        raise RequestError(
+            f"{path} is no log of a study.",
+            next_step="Give a file STUDY.jsonl of the dataset that votes are committed to.",
+        ) from error
+    verified(entries)
+    return _rows(plan, _last(entries), lambda vote: {}, every_kind=every_kind)
+
+
+def _last(entries: Iterable[Entry]) -> list[Entry]:
+    last = {}
+    for entry in entries:
+        if entry.kind == "vote" and entry.trial is not None:
+            last[entry.trial] = entry
+    return list(last.values())
+
+
+def _rows(
+    plan: Study,
+    votes: Iterable[Entry],
+    differences: Callable[[Mapping[str, Any]], dict[str, float]],
+    *,
+    every_kind: bool,
+) -> list[dict[str, Any]]:
+    return [
+        _row(plan, entry, axis, answer, differences(entry.content))
+        for entry in votes
+        if every_kind or entry.content["kind"] == "test"
+        for axis, answer in entry.content["answers"].items()
+    ]
 
 
 def write_rows(table: Sequence[Mapping[str, Any]], path: Path) -> Path:

@@ -13,7 +13,7 @@ import json
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -226,6 +226,24 @@ class Entry:
         """SHA-256 of the hash before and of everything else, as canonical JSON."""
         told = {name: value for name, value in vars(self).items() if name != "hash"}
         return hashlib.sha256(canonical(told).encode()).hexdigest()
+
+
+def verified(entries: Iterable[Entry]) -> int:
+    """Number of entries of a log, all of which follow from one another.
+
+    Raises:
+        LogBrokenError: names the first that does not.
+    """
+    hash_before, number = FIRST_HASH, 0
+    for number, entry in enumerate(entries, 1):
+        whole = entry.number == number and entry.previous_hash == hash_before
+        if not whole or entry.computed_hash() != entry.hash:
+            raise LogBrokenError(
+                f"Entry {number} of the log is not what was written.",
+                next_step="Take the votes from an older copy, and find out who had access.",
+            )
+        hash_before = entry.hash
+    return number
 
 
 def pair_name(prompt: str, first: str, second: str, late_side: Side | None = None) -> str:
@@ -574,16 +592,7 @@ class Store:
         Raises:
             LogBrokenError: names the first that does not.
         """
-        hash_before, number = FIRST_HASH, 0
-        for number, entry in enumerate(self.entries(study_id), 1):
-            whole = entry.number == number and entry.previous_hash == hash_before
-            if not whole or entry.computed_hash() != entry.hash:
-                raise LogBrokenError(
-                    f"Entry {number} of the log is not what was written.",
-                    next_step="Take the votes from an older copy, and find out who had access.",
-                )
-            hash_before = entry.hash
-        return number
+        return verified(self.entries(study_id))
 
     def all_stimuli(self, study_id: str) -> dict[str, Stimuli]:
         """Files and covariates of every pair, by `pair_name`."""

@@ -98,6 +98,18 @@ def export(
 
 
 @study.command()
+def recover(
+    log: Annotated[Path, typer.Argument(help="STUDY.jsonl of the dataset of votes.")],
+    path: Annotated[Path, typer.Argument(help=".csv, .jsonl or .parquet.")],
+) -> None:
+    """Checks a copy of a log and writes its votes, where the server is gone."""
+    from evaluation.preference.export import rows_of_log, write_rows
+
+    table = rows_of_log(log)
+    typer.echo(f"{len(table)} rows in {write_rows(table, path)}")
+
+
+@study.command()
 def rank(
     study_id: StudyId,
     as_json: Annotated[bool, typer.Option("--json", help="Everything, as JSON.")] = False,

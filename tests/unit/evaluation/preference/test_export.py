@@ -8,7 +8,7 @@ import pytest
 
 from evaluation.preference import export
 from evaluation.preference.votes import read_votes
-from ltx2.errors import RequestError
+from ltx2.errors import LTX2Error, RequestError
 from tests.unit.evaluation.preference.studies import Rater, a_plan, open_study
 
 
@@ -126,3 +126,29 @@ def test_a_study_can_be_ranked_while_all_answers_are_on_one_side(
     votes = read_votes(path, axis="axis")
     overall = votes.where(votes.axis.codes == votes.axis.names.index("overall"))
     assert set(overall.preference) == {1}
+
+
+def test_votes_come_back_from_a_copy_of_the_log(sqlite_store, study_id, tmp_path):
+    log = tmp_path / "log.jsonl"
+    log.write_text(export.log_lines(sqlite_store, study_id))
+    kept = [
+        {name: value for name, value in row.items() if not name.startswith("d_")}
+        for row in export.rows(sqlite_store, study_id)
+    ]
+    assert export.rows_of_log(log) == kept
+
+
+@pytest.mark.parametrize("harm", ["changed", "removed", "cut", "foreign", "gone"])
+def test_a_copy_that_is_not_the_log_is_refused(sqlite_store, study_id, tmp_path, harm):
+    log = tmp_path / "log.jsonl"
+    lines = export.log_lines(sqlite_store, study_id).splitlines(keepends=True)
+    harmed = {
+        "changed": [*lines[:5], lines[5].replace('"left', '"right', 1), *lines[6:]],
+        "removed": [*lines[:5], *lines[6:]],
+        "cut": [*lines[:5], lines[5][:40]],
+        "foreign": ["[1, 2]\n"],
+    }
+    if harm in harmed:
+        log.write_text("".join(harmed[harm]))
+    with pytest.raises(LTX2Error):
+        export.rows_of_log(log)
