@@ -4,7 +4,8 @@ import os
 
 import typer
 
-from evaluation.ui.rating import rating_routers
+from evaluation.ui.rating import open_rating, rating_routers
+from evaluation.ui.rating_tabs import rating_tabs
 from ltx2.errors import LTX2Error
 from ltx2.serving.zero_gpu import is_zero_gpu
 from ltx2.settings import Settings
@@ -14,10 +15,12 @@ from ltx2.ui.server import run_server
 
 def run(settings: Settings) -> None:
     """Serve the page, with judging, until the process is stopped."""
+    rating = open_rating(settings, os.environ)
     run_server(
         settings,
         lends_gpu=is_zero_gpu(os.environ),
-        routers=rating_routers(settings, os.environ),
+        routers=rating_routers(rating),
+        extra_tabs=rating_tabs(rating),
     )
 
 

@@ -1,6 +1,8 @@
-"""What a server adds so that people can rate: the raters' page, and studies over HTTP."""
+"""What a server adds so that people can rate: studies, and the raters' page."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 
 from fastapi import APIRouter
 
@@ -11,17 +13,38 @@ from evaluation.preference.place import database_url, studies_folder
 from evaluation.preference.session import Sessions
 from evaluation.preference.store import Store
 from evaluation.ui.rate_page import rate_router
-from evaluation.ui.sign_in import owner_of_space
+from evaluation.ui.sign_in import SpaceOwner, owner_of_space
 from ltx2.serving.access import Door
 from ltx2.settings import Settings
 
 
-def rating_routers(settings: Settings, environment: Mapping[str, str]) -> tuple[APIRouter, ...]:
-    """Routers over the studies in the folder of data, or in the database that is set.
+@dataclass(frozen=True)
+class Rating:
+    """The studies of a server.
+
+    Attributes:
+        store: keeps them.
+        sessions: what raters do.
+        opener: opens them in the background.
+        folder: of their clips.
+        settings: of the server. Without a password of the owner, the owner's part over HTTP,
+            `/rating/studies`, does not exist, save on a Space that its owner can sign in to.
+        space_owner: who that is; None elsewhere.
+    """
+
+    store: Store
+    sessions: Sessions
+    opener: Opener
+    folder: Path
+    settings: Settings
+    space_owner: SpaceOwner | None
+
+
+def open_rating(settings: Settings, environment: Mapping[str, str]) -> Rating:
+    """Studies in the folder of data, or in the database that is set.
 
     Args:
-        settings: of the server. Without a password of the owner, the owner's part,
-            `/rating/studies`, does not exist, save on a Space that its owner can sign in to.
+        settings: of the server.
         environment: says whether this is a Space, where votes are committed to a dataset.
 
     Raises:
@@ -33,14 +56,25 @@ def rating_routers(settings: Settings, environment: Mapping[str, str]) -> tuple[
     keeper = None
     if environment.get("SPACE_ID"):
         keeper = Keeper.on_a_space(folder / "log", settings.votes_repo, environment.get("HF_TOKEN"))
-    sessions = Sessions(store, keeper=keeper)
-    owner = owner_of_space(environment)
-    rating = preference_router(
+    return Rating(
         store,
-        sessions,
+        Sessions(store, keeper=keeper),
         Opener(store, folder),
-        owner_password=settings.owner_password,
-        signed_in_owner=None if owner is None else owner.is_asking,
-        address_of=Door(settings).address,
+        folder,
+        settings,
+        owner_of_space(environment),
     )
-    return rating, rate_router()
+
+
+def rating_routers(rating: Rating) -> tuple[APIRouter, ...]:
+    """The raters' page, and studies over HTTP."""
+    owner = rating.space_owner
+    router = preference_router(
+        rating.store,
+        rating.sessions,
+        rating.opener,
+        owner_password=rating.settings.owner_password,
+        signed_in_owner=None if owner is None else owner.is_asking,
+        address_of=Door(rating.settings).address,
+    )
+    return router, rate_router()
