@@ -75,9 +75,12 @@ def votes_report(name: str, votes: VoteTable, board: Leaderboard) -> str:
 def study_sections(found: Findings) -> list[Section]:
     """A study: what was planned and where it stands, then what its votes say."""
     sections = [_standing(found)]
-    if isinstance(found.board, NotRanked) or found.votes is None:
-        reason = found.board.reason if isinstance(found.board, NotRanked) else "No votes."
-        return [*sections, Section("Results", [Text([reason])])]
+    if found.votes is None:
+        return [*sections, Section("Results", [Text(["Nobody has voted yet."])])]
+    if isinstance(found.board, NotRanked):
+        answers = _answers(on_main_axis(found.votes, found.study.plan.axes[-1].key))
+        parts: list[Part] = [Text([found.board.reason]), *([answers] if answers else [])]
+        return [*sections, Section("Results", parts)]
     alpha = found.study.plan.stopping.alpha
     sections += _results(found.votes, found.board)
     if found.styled is not None and (found.styled.used or found.styled.confounded):
@@ -134,11 +137,11 @@ def _standing(found: Findings) -> Section:
         (
             "Second reading leaves out",
             f"attention below {rules.min_attention:.0%} or repeats below "
-            f"{rules.min_repeat_consistency:.0%} (and at most {rules.max_luck:.0%} bad luck); "
-            f"median time below {rules.min_time_share:g} of the clip; likelihood z below "
-            f"{rules.min_log_likelihood_z:g} where guessing would tell the votes better; one side "
-            f"in {rules.min_same_side_share:.0%} of decisive votes at p below "
-            f"{rules.max_same_side_p:g}",
+            f"{rules.min_repeat_consistency:.0%} (unless bad luck has a chance above "
+            f"{rules.max_luck:.0%}), median time below {rules.min_time_share:g} of the clip, "
+            f"likelihood z below {rules.min_log_likelihood_z:g}, one side in "
+            f"{rules.min_same_side_share:.0%} of decisive votes at p below "
+            f"{rules.max_same_side_p:g}, unlikely votes at p below {rules.max_anomaly_p:g}",
         ),
     ]
     parts.append(
@@ -264,7 +267,7 @@ def _verdict(overall: Ranking) -> str:
 def _pairs(overall: Ranking, main: VoteTable) -> Section:
     names = [row.name for row in overall.models]
     shown = names[:MAX_MATRIX]
-    matrix = [
+    matrix: list[list[str | Cell]] = [
         [
             name,
             *(
@@ -528,7 +531,7 @@ def _power(
 def _evidence(evidence: Sequence[PairEvidence], alpha: float, pairs: int) -> Iterable[Part]:
     threshold = pairs / alpha
     shown = evidence[:MAX_PAIRS]
-    rows = [
+    rows: list[list[str | Cell]] = [
         [
             f"{pair.better} over {pair.worse}",
             f"{pair.share:.0%}",

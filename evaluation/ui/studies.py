@@ -208,9 +208,8 @@ def _bind_new(
     )
     new.upload_clear.click(lambda: ((), ""), None, [form.uploads, new.upload_list], **QUIET)
     counting = [form.raters, form.pairs, *new.planned]
-    inputs = [form.source, form.folders, form.uploads, *counting]
-    for part in (form.source, form.folders, form.uploads, *counting):
-        part.change(handlers.on_plan, inputs, new.plan, **QUIET)
+    inputs: list[Any] = [form.source, form.folders, form.uploads, *counting]
+    gr.on([part.change for part in inputs], handlers.on_plan, inputs, new.plan, **QUIET)
     around.tab.select(handlers.on_plan, inputs, new.plan, **QUIET)
     asked = [own_pass, around.visitor, *form.inputs]
     new.check.click(handlers.on_check, asked, new.answer, **ANSWERED)
