@@ -47,6 +47,8 @@ MAX_YAML_BYTES = 2**22
 HEARD_TWICE = 2.5
 """Each clip is heard once, and some of them again while one answers."""
 
+FOLDERS_EXAMPLE = "ours = /clips/ours\ntheirs = /clips/theirs"
+
 EXAMPLE = """\
 name: Two models
 models:
@@ -229,7 +231,7 @@ def build_new_study() -> NewStudy:
                 folders = gr.Textbox(
                     label=label("Models and their folders"),
                     info=label("One a line: NAME = /path; files are PROMPT_ID.mp4."),
-                    placeholder="ours = /clips/ours\ntheirs = /clips/theirs",
+                    placeholder=FOLDERS_EXAMPLE,
                     lines=3,
                     elem_id="study-folders",
                 )

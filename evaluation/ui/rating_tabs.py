@@ -25,7 +25,7 @@ def rating_tabs(rating: Rating) -> tuple[ExtraTab, ...]:
     def desk(around: Surroundings) -> Desk:
         """What the tabs of one page share."""
         if around.page not in desks:
-            owner = Owner(rating.settings.owner_password, around.door)
+            owner = Owner(rating.settings.owner_password, around.door, rating.space_owner)
             demo = Demo(rating, around.queue)
             desks[around.page] = Desk(rating, around.queue, owner, demo, build_pass())
         return desks[around.page]

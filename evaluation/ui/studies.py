@@ -101,6 +101,8 @@ def _build(owner: Owner, demo: Demo) -> StudiesView:
         )
     with gr.Column(visible=False) as stranger:
         why_not = gr.HTML("", elem_id="studies-why-not")
+        if owner.signs_in:
+            gr.LoginButton()
         with gr.Row(visible=owner.asks):
             password = gr.Textbox(
                 label=label("Password of the owner"),
@@ -423,7 +425,7 @@ def render_demo(state: demo_study.State) -> str:
         case _:
             text = say(
                 "Two settings of the same model, blind and side by side. The clips are made when "
-                "you start, which takes less than a minute on two cores."
+                "you start, which takes about a minute."
             )
             return f"<p>{escape(text)}</p>"
 
