@@ -106,7 +106,7 @@ def test_a_study_from_the_form_to_the_report(visit, clips, browser, address, tmp
 
     page.get_by_role("tab", name="Results").click()
     results = page.locator("#results")
-    results.get_by_text("All votes are one rater's").wait_for()
+    results.get_by_text("All votes are of one rater").wait_for()
     text = results.inner_text()
     assert "2 of 24" in text
     assert "model-0 / model-1" in text
