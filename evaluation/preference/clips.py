@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pydantic import ValidationError
 
 from evaluation.loudness import loudness_lufs
@@ -29,6 +30,8 @@ MIN_DURATION_S = 1.0
 
 SILENCE_LUFS = -60.0
 """Softer clips count as silent: raising them to -23 LUFS would show noise, not sound."""
+
+SHARPNESS_FRAMES, SHARPNESS_HEIGHT = 8, 360
 
 BLACK_LEVEL = 20.0
 """Mean of 0..255 below which a picture counts as black."""
@@ -48,6 +51,8 @@ class Source:
         sample_rate: of the sound as it came.
         lufs: integrated loudness as it came.
         leading_black_s: how long the start is black.
+        sharpness: mean size of the Laplacian of the brightness, 0..255, at a height of about 360
+            pixels: what is seen at the distance from which the whole picture is seen.
     """
 
     model: str
@@ -61,6 +66,7 @@ class Source:
     sample_rate: int
     lufs: float
     leading_black_s: float
+    sharpness: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -227,7 +233,23 @@ def examine(
         sample_rate=clip.sample_rate,
         lufs=lufs,
         leading_black_s=_leading_black_s(clip),
+        sharpness=_sharpness(clip.frames),
     )
+
+
+def _sharpness(frames: np.ndarray) -> float:
+    """Of up to `SHARPNESS_FRAMES` pictures [F, H, W, 3], evenly spread."""
+    found = []
+    for index in np.linspace(0, len(frames) - 1, min(len(frames), SHARPNESS_FRAMES)).astype(int):
+        grey = frames[index].mean(axis=-1)
+        step = max(1, round(len(grey) / SHARPNESS_HEIGHT))
+        height, width = (size // step for size in grey.shape)
+        grey = grey[: height * step, : width * step]
+        small = grey.reshape(height, step, width, step).mean(axis=(1, 3))
+        inner = small[1:-1, 1:-1]
+        around = small[:-2, 1:-1] + small[2:, 1:-1] + small[1:-1, :-2] + small[1:-1, 2:]
+        found.append(np.abs(4 * inner - around).mean())
+    return float(np.mean(found))
 
 
 def _leading_black_s(clip: Clip) -> float:

@@ -231,6 +231,7 @@ def _covariates(source: Source, frame: Frame, lufs: float, gain_db: float) -> di
         "log_aspect": math.log(source.width / source.height),
         "log_resize": math.log(max(frame.width / source.width, frame.height / source.height)),
         "log_sample_rate": math.log(source.sample_rate),
+        "log_sharpness": math.log(max(source.sharpness, 0.1)),
         "frame_rate": source.frame_rate,
         "leading_black_s": source.leading_black_s,
     }

@@ -1,4 +1,4 @@
-"""What of the ranking remains when loudness, length and size are held equal.
+"""What of the ranking remains when loudness, length, size and sharpness are held equal.
 
 Raters like louder, longer and larger clips, whoever made them. A covariate can only be held equal
 where it varies within pairs of models: if one model's clips are always the larger ones, votes
@@ -13,7 +13,7 @@ from evaluation.preference.ranking import NotRanked, Options, Ranking, rank_vote
 from evaluation.preference.votes import VoteTable
 from ltx2.errors import RequestError
 
-STYLE = ("d_log_duration", "d_lufs", "d_log_pixels")
+STYLE = ("d_log_duration", "d_lufs", "d_log_pixels", "d_log_sharpness")
 """Columns of exported votes: of the clips as they came, left minus right."""
 
 MIN_FREE_SHARE = 0.1

@@ -46,6 +46,7 @@ STYLE_NAMES = {
     "d_log_duration": "length as it came",
     "d_lufs": "loudness as it came",
     "d_log_pixels": "size of the picture as it came",
+    "d_log_sharpness": "sharpness of the picture as it came",
 }
 
 LEGEND = (

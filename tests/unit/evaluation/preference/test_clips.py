@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from evaluation.preference.clips import gather
+from evaluation.preference.clips import examine, gather
 from evaluation.preference.study import Study, StudyPrompt
 from ltx2.errors import RequestError
 from ltx2.media.encode import write_clip
@@ -108,3 +108,15 @@ def test_a_black_start_is_measured(tmp_path):
 def test_a_study_without_any_clip_is_refused(tmp_path):
     with pytest.raises(RequestError, match="has no clips"):
         gather(a_study(tmp_path)).require_complete()
+
+
+def test_a_blurred_clip_is_less_sharp_whatever_its_size(tmp_path):
+    rng = np.random.default_rng(0)
+    fine = np.repeat(np.repeat(rng.integers(0, 256, (26, 36, 48, 3)), 2, axis=1), 2, axis=2)
+    blurred = sum(np.roll(fine, (i, j), (1, 2)) for i in range(5) for j in range(5)) // 25
+    paths = {"fine": fine, "blurred": blurred}
+    found = {}
+    for model, frames in paths.items():
+        path = a_good_clip(tmp_path / model / "p1.mp4", frames=frames.astype(np.uint8))
+        found[model] = examine(model, "p1", path).sharpness
+    assert found["fine"] > 2 * found["blurred"] > 0
