@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeVar
 import sqlalchemy as sql
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
-from ltx2.errors import LTX2Error, ResourceError
+from ltx2.errors import LTX2Error, RequestError, ResourceError
 from ltx2.sqlite import open_sqlite
 
 BUSY_S = 5.0
@@ -47,6 +47,9 @@ class Database:
 
     Args:
         url: "sqlite:///path", "postgresql+psycopg://..." ("postgresql://" does as well).
+
+    Raises:
+        RequestError: the address is none that can be used.
     """
 
     def __init__(self, url: str) -> None:
@@ -60,9 +63,7 @@ class Database:
             self._quick = open_sqlite(url, quick, "foreign_keys = ON", busy_s=BUSY_S)
             self._reading = self.engine.execution_options(reads_only=True)
         else:
-            self.engine = sql.create_engine(
-                url, pool_size=20, max_overflow=20, pool_pre_ping=True, pool_timeout=BUSY_S
-            )
+            self.engine = _server_engine(url)
             self._quick = self.engine
             self._reading = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self._writing = threading.Lock()
@@ -183,6 +184,20 @@ class Database:
             self._writing.release()
 
 
+def _server_engine(url: str) -> sql.Engine:
+    try:
+        return sql.create_engine(
+            url, pool_size=20, max_overflow=20, pool_pre_ping=True, pool_timeout=BUSY_S
+        )
+    except (sql.exc.ArgumentError, ImportError) as error:
+        # The address holds a password and is not repeated.
+        raise RequestError(
+            "LTX2_DATABASE_URL names no database that can be used here.",
+            next_step="Give postgresql://USER:PASSWORD@HOST/NAME, which needs the package psycopg, "
+            "or sqlite:///FILE; leave it out for a file in the folder of data.",
+        ) from error
+
+
 def _busy() -> ResourceError:
     return ResourceError(
         "The database is busy, so nothing was kept.", next_step="Try again in a moment."
@@ -202,6 +217,11 @@ def _explained() -> Iterator[None]:
             raise _busy() from error
         if "full" in reason or "No space" in reason:
             message, step = "The disk is full, so nothing was kept.", "Free disk space; try again."
+        elif "connection" in reason or "connect to" in reason:
+            message, step = (
+                "The database server cannot be reached, so nothing was kept.",
+                "Try again in a moment; if it lasts, check LTX2_DATABASE_URL and the server.",
+            )
         elif "append-only" in reason:
             message, step = "The log can only be added to.", "Add a new entry instead."
         elif isinstance(getattr(error, "orig", None), sqlite3.OperationalError) and any(

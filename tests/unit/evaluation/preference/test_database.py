@@ -75,3 +75,18 @@ def test_an_addition_that_spoils_the_transaction_is_the_only_one_lost(database):
     outcomes = added_together(database, ["a", "same", "same", "b"])
     assert sorted(outcomes) == ["ResourceError", "a", "b", "same"]
     assert kept(database) == ["a", "b", "same"]
+
+
+@pytest.mark.parametrize("url", ["nonsense", "mysql://user:secret@host/name"])
+def test_an_address_of_no_database_is_refused_without_its_password(url):
+    with pytest.raises(RequestError, match="LTX2_DATABASE_URL") as refused:
+        Database(url)
+    assert "secret" not in f"{refused.value}"
+
+
+def test_a_server_that_is_away_is_said_to_be_away():
+    with (
+        pytest.raises(ResourceError, match="cannot be reached"),
+        Database("postgresql://user:secret@127.0.0.1:1/name").reads(),
+    ):
+        pass
