@@ -12,7 +12,8 @@ import typer
 from ltx2.training.puppet import stages
 from ltx2.training.puppet.lora_clips import LESSONS, write_clips
 from ltx2.training.puppet.loras import train_loras
-from ltx2.training.puppet.taught import write_vocabulary
+from ltx2.training.puppet.scenes import SceneKind
+from ltx2.training.puppet.warm_start import write_work_folder
 
 app = typer.Typer(help=stages.__doc__, no_args_is_help=True)
 
@@ -26,6 +27,16 @@ DEFAULT_FOLDER, WEIGHTS_FOLDER = Path("runs/puppet"), Path("ltx2/weights/puppet"
 def _start(threads: int) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(threads)
+
+
+@app.command()
+def start_from(
+    checkpoint: Annotated[Path, typer.Argument(help="exported checkpoint folder")] = WEIGHTS_FOLDER,
+    folder: Folder = DEFAULT_FOLDER,
+) -> None:
+    """Put a checkpoint's weights into a work folder, whose stages then go on from them."""
+    _start(1)
+    write_work_folder(checkpoint, folder)
 
 
 @app.command()
@@ -162,20 +173,15 @@ def export(
 
 
 @app.command()
-def vocabulary(target: Target = WEIGHTS_FOLDER) -> None:
-    """Write what the model was taught to read into the headers of an exported checkpoint."""
-    for path in write_vocabulary(target):
-        typer.echo(f"{path}: vocabulary written")
-
-
-@app.command()
 def measure(
     model: Annotated[
         list[str] | None,
         typer.Option(help="checkpoint folder or name; may be given again to compare [puppet]"),
     ] = None,
     clips: Annotated[int, typer.Option(help="unseen scenes to generate and judge")] = 60,
-    conversations: Annotated[bool, typer.Option(help="two puppets in every scene")] = False,
+    kind: Annotated[
+        SceneKind | None, typer.Option(help="what every scene shows [all kinds]")
+    ] = None,
     drift: Annotated[int, typer.Option(help="long clips of the first model to judge")] = 0,
     upscaling: Annotated[
         int, typer.Option(help="scenes for the upsampler beside the first model")
@@ -193,7 +199,7 @@ def measure(
     from ltx2.training.puppet.quality import Summary, summarise
     from ltx2.training.puppet.upscaling import judge_upsampler, upsampler_beside
 
-    scenes = measure.unseen_scenes(clips, seed=seed, conversations=conversations)
+    scenes = measure.unseen_scenes(clips, seed=seed, kind=kind)
     long_scenes = measure.drift_scenes(drift, seed=seed)
     pipelines = {name: load(name) for name in model or ["puppet"]}
     first = next(iter(pipelines.values()))
@@ -216,7 +222,8 @@ def measure(
             measure.unseen_scenes(upscaling, seed=seed),
             on_progress=lambda _: bar.update(),
         )
-    typer.echo(f"{clips} unseen scenes, seed {seed}\n")
+    shown = f"the kind {kind}" if kind else "all kinds"
+    typer.echo(f"{clips} unseen scenes of {shown}, seed {seed}\n")
     typer.echo(measure.side_by_side(columns))
     typer.echo(measure.autoencoders_line(columns["ceiling"], ratio))
     for name in list(pipelines)[1:]:
@@ -239,6 +246,7 @@ def measure(
         figures = {
             "upscaling": upscaled and dataclasses.asdict(upscaled),
             "clips": clips,
+            "kind": kind,
             "seed": seed,
             "psnr_db": ratio,
             "columns": measure.as_json(columns),
@@ -276,8 +284,7 @@ def curves(
     """Draw the training logs, and print what each stage took as a Markdown table."""
     from ltx2.training.puppet.curves import as_table, draw_curves, read_log
 
-    found = [path for name in stages.LOGS if (path := logs / f"{name}.jsonl").exists()]
-    read = [read_log(path) for path in found]
+    read = [read_log(path) for path in stages.find_logs(logs)]
     draw_curves(read, target)
     typer.echo(as_table(read))
 

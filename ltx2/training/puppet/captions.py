@@ -65,10 +65,12 @@ BALL_TEMPLATES = (
     "{A} {colour} ball {place}. It bounces on {floor} with {sound}.",
 )
 XYLOPHONE_TEMPLATES = (
-    "A xylophone on a {background} background plays {melody}.",
+    "A xylophone on a {background} background plays {turns}.",
     "On a {background} background, the keys of a xylophone light up: {melody}.",
-    "A xylophone on a {background} background. Its keys sound {melody}.",
+    "A xylophone on a {background} background. Its keys sound {turns}.",
 )
+TURNS = "first {}, then {}, finally {}"
+"""A melody in words that tell which key comes when; a plain list is learnt far slower."""
 ENGLISH_AMBIENCE = {
     "none": ("",),
     "rain": (" It rains.", " Rain falls and patters."),
@@ -100,7 +102,9 @@ def english(scene: Scene, pick: Pick) -> str:
             sentence = _english_ball(scene, pick)
         case Xylophone():
             sentence = XYLOPHONE_TEMPLATES[pick(len(XYLOPHONE_TEMPLATES))].format(
-                background=scene.surroundings.background, melody=", ".join(scene.melody)
+                background=scene.surroundings.background,
+                melody=", ".join(scene.melody),
+                turns=TURNS.format(*scene.melody),
             )
     ambience = ENGLISH_AMBIENCE[scene.surroundings.ambience]
     camera = ENGLISH_CAMERA[scene.surroundings.camera]
@@ -224,7 +228,7 @@ VOCABULARY: dict[str, dict[str, str]] = {
         "metal": "bota sobre metal",
         "water": "bota sobre agua",
         "xylophone": "un xilófono",
-        "plays": "toca",
+        "plays": "toca primero {}, luego {}, al final {}",
         "rain": "Llueve.",
         "wind": "Sopla el viento.",
         "zoom in": "La cámara se acerca.",
@@ -270,7 +274,7 @@ VOCABULARY: dict[str, dict[str, str]] = {
         "metal": "springt auf Metall",
         "water": "springt auf Wasser",
         "xylophone": "ein Xylophon",
-        "plays": "spielt",
+        "plays": "spielt erst {}, dann {}, zuletzt {}",
         "rain": "Es regnet.",
         "wind": "Der Wind weht.",
         "zoom in": "Die Kamera fährt heran.",
@@ -316,7 +320,7 @@ VOCABULARY: dict[str, dict[str, str]] = {
         "metal": "rebondit sur du métal",
         "water": "rebondit sur l'eau",
         "xylophone": "un xylophone",
-        "plays": "joue",
+        "plays": "joue d'abord {}, puis {}, enfin {}",
         "rain": "Il pleut.",
         "wind": "Le vent souffle.",
         "zoom in": "La caméra s'approche.",
@@ -362,7 +366,7 @@ VOCABULARY: dict[str, dict[str, str]] = {
         "metal": "rimbalza sul metallo",
         "water": "rimbalza sull'acqua",
         "xylophone": "uno xilofono",
-        "plays": "suona",
+        "plays": "suona prima {}, poi {}, infine {}",
         "rain": "Piove.",
         "wind": "Soffia il vento.",
         "zoom in": "La camera si avvicina.",
@@ -384,9 +388,9 @@ def translated(scene: Scene, language: str) -> str:
             place = "" if scene.position == "centre" else f" {words[scene.position]}"
             sentences = [f"{subject}{place} {words[around.background]} {words[scene.material]}."]
         case Xylophone():
-            melody = ", ".join(words[key] for key in scene.melody)
             subject = f"{words['xylophone']} {words[around.background]}"
-            sentences = [f"{subject} {words['plays']} {melody}."]
+            melody = words["plays"].format(*(words[key] for key in scene.melody))
+            sentences = [f"{subject} {melody}."]
     sentences += [words[word] for word in (around.ambience, around.camera) if word in words]
     sentences[0] = sentences[0][0].upper() + sentences[0][1:]
     return " ".join(sentences)

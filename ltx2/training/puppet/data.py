@@ -7,7 +7,6 @@ their index alone, so the same index always holds the same clips.
 
 import json
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from torch import Tensor
 from ltx2.training.puppet import architecture
 from ltx2.training.puppet.captions import caption
 from ltx2.training.puppet.impacts import impact_sound
-from ltx2.training.puppet.scenes import Scene, sample_conversation, sample_scene
+from ltx2.training.puppet.scenes import SceneKind, sample_scene
 from ltx2.training.puppet.world import panned, render
 
 logger = logging.getLogger(__name__)
@@ -27,7 +26,7 @@ CLIPS_PER_SHARD = 256
 CLIPS_PER_LARGE_SHARD = 128
 CAPTIONS_PER_CLIP = 6
 PAIR_SHARD_SEED = 9000
-FIRST_CONVERSATION_SHARD = 20
+FIRST_CONVERSATION_SHARD = 32
 """Shards from here on hold two puppets only: who of them speaks is the hardest thing to learn from
 pictures of which mouths are a hundredth."""
 LONG_SHARD_EVERY = 4
@@ -36,9 +35,9 @@ LONG_SHARD_EVERY = 4
 
 def render_shard(folder: Path, index: int, *, clips: int = CLIPS_PER_SHARD) -> Path:
     """Folder of shard `index`, rendered unless it is already there."""
-    sample = sample_scene if index < FIRST_CONVERSATION_SHARD else sample_conversation
+    kind = None if index < FIRST_CONVERSATION_SHARD else SceneKind.CONVERSATION
     frames = shard_frames(index)
-    return _render(folder, index, clips, sample, num_frames=frames, side=architecture.HEIGHT)
+    return _render(folder, index, clips, kind, num_frames=frames, side=architecture.HEIGHT)
 
 
 def render_pair_shard(folder: Path, index: int, *, clips: int = CLIPS_PER_LARGE_SHARD) -> None:
@@ -48,14 +47,14 @@ def render_pair_shard(folder: Path, index: int, *, clips: int = CLIPS_PER_LARGE_
     """
     for name, side in (("large", architecture.LARGE_SIDE), ("small", architecture.HEIGHT)):
         frames, number = architecture.LARGE_NUM_FRAMES, PAIR_SHARD_SEED + index
-        _render(folder / name, number, clips, sample_scene, num_frames=frames, side=side)
+        _render(folder / name, number, clips, None, num_frames=frames, side=side)
 
 
 def _render(
     folder: Path,
     index: int,
     clips: int,
-    sample: Callable[[np.random.Generator], Scene],
+    kind: SceneKind | None,
     *,
     num_frames: int,
     side: int,
@@ -69,7 +68,7 @@ def _render(
     waveforms: list[np.ndarray] = []
     captions: list[list[str]] = []
     for _ in range(clips):
-        scene = sample(rng)
+        scene = sample_scene(rng, kind=kind)
         clip = render(
             scene,
             num_frames=num_frames,

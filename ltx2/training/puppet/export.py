@@ -25,7 +25,9 @@ from ltx2.request import ModelProfile
 from ltx2.training.puppet import architecture
 from ltx2.training.puppet.networks import PuppetNetworks
 from ltx2.training.puppet.taught import with_vocabulary
+from ltx2.training.puppet.text import TEXT_FILES
 
+MODEL_FILE, DISTILLED_FILE = "model.safetensors", "distilled.safetensors"
 AUTOENCODERS_FILE = "autoencoders.safetensors"
 UPSAMPLER_FILE = "upsampler.safetensors"
 LICENCE = "Apache-2.0"
@@ -62,7 +64,7 @@ def export_text_encoder(target: Path, text_folder: Path, networks: PuppetNetwork
     """Writes `text_encoder/` with the configuration and the tokenizer of `text_folder`."""
     text_target = target / "text_encoder"
     text_target.mkdir(parents=True, exist_ok=True)
-    for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
+    for name in TEXT_FILES:
         shutil.copy(text_folder / name, text_target / name)
     weights = networks.text_encoder.model.state_dict()
     save_checkpoint(

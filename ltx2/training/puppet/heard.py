@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import functools
 import itertools
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -311,17 +313,22 @@ def _loudest_impact(mono: Signal) -> Signal:
 @functools.cache
 def _word_templates() -> tuple[tuple[tuple[str, str, str], ...], tuple[Signal, ...]]:
     """Every word in every voice and variant: (word, language, voice), and powers of each."""
-    spoken, powers = [], []
-    for language, voice in itertools.product(LANGUAGES, VOICES):
-        for word, variant in itertools.product(WORDS[language], range(num_variants(voice))):
-            sound = speak(
-                word, language=language, voice=voice, variant=variant, sample_rate=SAMPLE_RATE
-            )
-            padded = _between_silence(sound)
-            (span,) = spoken_spans(padded, 1)
-            spoken.append((word, language, voice))
-            powers.append(_normalised(cut(padded, span or (0.0, np.inf))))
-    return tuple(spoken), tuple(powers)
+    wanted = [
+        (word, language, voice, variant)
+        for language, voice in itertools.product(LANGUAGES, VOICES)
+        for word, variant in itertools.product(WORDS[language], range(num_variants(voice)))
+    ]
+    # Every sound is a process of its own: as many at once as there are cores.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        powers = tuple(pool.map(lambda choice: _spoken_powers(*choice), wanted))
+    return tuple(choice[:3] for choice in wanted), powers
+
+
+def _spoken_powers(word: str, language: str, voice: str, variant: int) -> Signal:
+    sound = speak(word, language=language, voice=voice, variant=variant, sample_rate=SAMPLE_RATE)
+    padded = _between_silence(sound)
+    (span,) = spoken_spans(padded, 1)
+    return _normalised(cut(padded, span or (0.0, np.inf)))
 
 
 @functools.cache

@@ -22,8 +22,8 @@ from ltx2.training.trainer import train
 logger = logging.getLogger(__name__)
 
 CLIPS = 160
-STEPS, BATCH = 400, 8
-MORE_STEPS = {"zoom-out": 800}
+STEPS, BATCH = 250, 8
+MORE_STEPS = {"zoom-out": 500}
 """Lessons that take longer than the others: a move is harder to learn than colours."""
 RANK = 4
 """All files of the checkpoint together stay below 40 MB."""

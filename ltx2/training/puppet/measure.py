@@ -34,9 +34,9 @@ from ltx2.training.puppet.quality import (
 from ltx2.training.puppet.scenes import (
     WORDS,
     Scene,
+    SceneKind,
     Surroundings,
     Talk,
-    sample_conversation,
     sample_scene,
 )
 from ltx2.training.puppet.world import REPEAT_S, RenderedClip, render
@@ -51,18 +51,17 @@ DISTILLED_POINTS = 5.0
 """How many points a distilled model may lie behind its teacher."""
 
 
-def unseen_scenes(count: int, *, seed: int, conversations: bool = False) -> list[Scene]:
+def unseen_scenes(count: int, *, seed: int, kind: SceneKind | None = None) -> list[Scene]:
     """Scenes in combinations that training never sees, their lines in all languages.
 
     Args:
         count: of scenes.
         seed: of all choices.
-        conversations: two puppets in every scene.
+        kind: of every scene; None draws all kinds.
     """
     rng = np.random.default_rng(seed)
     languages = itertools.cycle(LANGUAGE_TURNS)
-    sample = sample_conversation if conversations else sample_scene
-    scenes = (sample(rng, held_out=True) for _ in range(count))
+    scenes = (sample_scene(rng, kind=kind, held_out=True) for _ in range(count))
     return [_in_languages(scene, languages, rng) for scene in scenes]
 
 
@@ -81,12 +80,11 @@ def drift_scenes(count: int, *, seed: int) -> list[Scene]:
     """Unseen scenes of one puppet that says an English word, again and again, in calm weather."""
     rng = np.random.default_rng(seed)
     scenes: list[Scene] = []
-    while len(scenes) < count:
-        scene = sample_scene(rng, held_out=True)
-        if isinstance(scene, Talk) and len(scene.puppets) == 1:
-            calm = Surroundings(scene.surroundings.background)
-            english = _in_languages(scene, itertools.repeat("en"), rng)
-            scenes.append(dataclasses.replace(english, surroundings=calm))
+    for _ in range(count):
+        scene = sample_scene(rng, kind=SceneKind.MONOLOGUE, held_out=True)
+        english = _in_languages(scene, itertools.repeat("en"), rng)
+        calm = Surroundings(scene.surroundings.background)
+        scenes.append(dataclasses.replace(english, surroundings=calm))
     return scenes
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TypeVar
 
 import numpy as np
@@ -39,10 +40,23 @@ WORDS: dict[str, tuple[str, ...]] = {
         "window",
         "goodbye",
     ),
-    "es": ("hola", "gracias", "naranja", "pájaro", "mañana", "sombrero"),
-    "de": ("danke", "Schmetterling", "sieben", "morgen", "Apfel", "bitte"),
-    "fr": ("bonjour", "merci", "fromage", "oiseau", "demain", "cheval"),
-    "it": ("ciao", "grazie", "formaggio", "finestra", "domani", "sette"),
+    "es": (
+        *("hola", "gracias", "naranja", "pájaro", "mañana", "sombrero"),
+        *("zapato", "leche", "ventana", "estrella"),
+    ),
+    "de": (
+        *("danke", "Schmetterling", "sieben", "morgen", "Apfel", "bitte"),
+        *("Fenster", "Hund", "Wasser", "zwanzig"),
+    ),
+    "fr": (
+        *("bonjour", "merci", "fromage", "oiseau", "demain", "cheval"),
+        *("chapeau", "maison", "soleil", "lundi", "poisson", "rouge", "quatre", "jardin"),
+    ),
+    "it": (
+        *("ciao", "grazie", "formaggio", "finestra", "domani", "sette"),
+        *("arancia", "cappello", "zucchero", "martedì", "scarpa", "ghiaccio", "bicchiere"),
+        *("quindici", "pioggia", "ragazza", "orologio", "pesce", "vecchio", "giallo"),
+    ),
 }
 LANGUAGES = tuple(WORDS)
 LANGUAGE_SHARES = {"en": 0.56, "es": 0.2, "de": 0.13, "fr": 0.08, "it": 0.03}
@@ -52,13 +66,29 @@ and the measurements of this workbench must be able to show that."""
 VARIATIONS = 1 << 16
 """How many values `variation` takes when a scene is sampled."""
 NUM_NOTES = 3
-ONE_PUPPET_SHARE, TWO_PUPPETS_SHARE, BALL_SHARE = 0.4, 0.24, 0.22
-"""Shares of the kinds of scene; the rest are xylophones."""
 BARE_HEAD_SHARE, BALD_SHARE = 0.4, 0.5
 STILL_CAMERA_SHARE, QUIET_SHARE = 0.85, 0.85
 HELD_OUT_PERCENT = 6
 
 Choice = TypeVar("Choice")
+
+
+class SceneKind(StrEnum):
+    """What a scene shows: one puppet, two of them, a ball, or a xylophone."""
+
+    MONOLOGUE = "monologue"
+    CONVERSATION = "conversation"
+    BALL = "ball"
+    XYLOPHONE = "xylophone"
+
+
+SHARES = {
+    SceneKind.MONOLOGUE: 0.36,
+    SceneKind.CONVERSATION: 0.18,
+    SceneKind.BALL: 0.22,
+    SceneKind.XYLOPHONE: 0.24,
+}
+"""How often each kind is drawn among mixed scenes."""
 
 
 @dataclass(frozen=True)
@@ -243,33 +273,20 @@ def _combinations(scene: Scene) -> Iterator[str]:
             yield f"xylophone/{'/'.join(scene.melody)}/{background}"
 
 
-def sample_scene(rng: np.random.Generator, *, held_out: bool = False) -> Scene:
+def sample_scene(
+    rng: np.random.Generator, *, kind: SceneKind | None = None, held_out: bool = False
+) -> Scene:
     """A random scene.
 
     Args:
         rng: source of all choices.
+        kind: of scene; None draws one too, by its share.
         held_out: False draws only combinations for training, True only those kept for evaluation.
     """
-    kinds = (
-        (ONE_PUPPET_SHARE, _sample_monologue),
-        (TWO_PUPPETS_SHARE, _sample_dialogue),
-        (BALL_SHARE, _sample_ball),
-        (1 - ONE_PUPPET_SHARE - TWO_PUPPETS_SHARE - BALL_SHARE, _sample_xylophone),
-    )
-    sample = kinds[int(rng.choice(len(kinds), p=[share for share, _ in kinds]))][1]
-    return _draw(sample, rng, held_out=held_out)
-
-
-def sample_conversation(rng: np.random.Generator, *, held_out: bool = False) -> Scene:
-    """A random scene of two puppets; arguments as of `sample_scene`."""
-    return _draw(_sample_dialogue, rng, held_out=held_out)
-
-
-def _draw(
-    sample: Callable[[np.random.Generator], Scene], rng: np.random.Generator, *, held_out: bool
-) -> Scene:
+    if kind is None:
+        kind = list(SHARES)[int(rng.choice(len(SHARES), p=list(SHARES.values())))]
     while True:
-        scene = sample(rng)
+        scene = _SAMPLERS[kind](rng)
         if is_held_out(scene) == held_out:
             return scene
 
@@ -284,7 +301,7 @@ def _sample_monologue(rng: np.random.Generator) -> Scene:
     )
 
 
-def _sample_dialogue(rng: np.random.Generator) -> Scene:
+def _sample_conversation(rng: np.random.Generator) -> Scene:
     speakers = _choose(rng, ((0,), (1,), (0, 1), (1, 0)))
     return Talk(
         puppets=(_sample_puppet(rng, "left"), _sample_puppet(rng, "right")),
@@ -340,3 +357,11 @@ def _sample_surroundings(rng: np.random.Generator) -> Surroundings:
 
 def _choose(rng: np.random.Generator, options: tuple[Choice, ...]) -> Choice:
     return options[int(rng.integers(len(options)))]
+
+
+_SAMPLERS: Mapping[SceneKind, Callable[[np.random.Generator], Scene]] = {
+    SceneKind.MONOLOGUE: _sample_monologue,
+    SceneKind.CONVERSATION: _sample_conversation,
+    SceneKind.BALL: _sample_ball,
+    SceneKind.XYLOPHONE: _sample_xylophone,
+}

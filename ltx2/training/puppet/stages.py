@@ -13,16 +13,13 @@ import logging
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ltx2.diffusion.guidance import Pass
 from ltx2.diffusion.schedules import shifted_sigmas
 from ltx2.diffusion.state import Joint
-from ltx2.errors import CheckpointError
-from ltx2.files import replaced
 from ltx2.model.audio_vae import AudioVAE, AudioVAEConfig, MelSpectrogram
 from ltx2.model.config import UpsamplerConfig
 from ltx2.model.upsampler import LatentUpsampler
@@ -43,6 +40,8 @@ from ltx2.training.puppet.data import (
     struck_metal,
 )
 from ltx2.training.puppet.export import (
+    DISTILLED_FILE,
+    MODEL_FILE,
     UPSAMPLER_FILE,
     export_autoencoders,
     export_text_encoder,
@@ -60,13 +59,13 @@ from ltx2.training.puppet.loras import log_name, train_loras
 from ltx2.training.puppet.networks import PuppetNetworks
 from ltx2.training.puppet.scenes import WORDS
 from ltx2.training.puppet.text import write_text_encoder_folder
+from ltx2.training.puppet.warm_start import redistilled
+from ltx2.training.puppet.weights import AnyModule, load_weights, save_weights, weights_path
 from ltx2.training.upsampling import upsampler_step
 
 logger = logging.getLogger(__name__)
 
-AnyModule = TypeVar("AnyModule", bound=nn.Module)
-
-SHARDS, PAIR_SHARDS = FIRST_CONVERSATION_SHARD + 6, 4
+SHARDS, PAIR_SHARDS = FIRST_CONVERSATION_SHARD + 16, 4
 LARGE_SHARE = 0.3
 """Share of the shortest cuts that the video autoencoder sees of large pictures."""
 VIDEO_VAE_STEPS = 9_000
@@ -75,6 +74,11 @@ AUDIO_VAE_STEPS = 2_500
 VOCODER_STEPS = 10_000
 TRANSFORMER_STEPS = 4_000
 TRANSFORMER_BATCH = 24
+TRANSFORMER_RATE, WARM_RATE = 2e-3, 1.2e-3
+"""Learning rates from nothing, and from trained weights, which a high rate would first undo."""
+TRANSFORMER_SHIFT = 1.1
+"""Of the noise levels in training: higher ones than generation walks through, because at them it is
+settled who speaks first and which key sounds when."""
 PROMPT_DROPOUT = 0.1
 UPSAMPLER_STEPS, UPSAMPLER_BATCH = 4_000, 8
 DISTILL_STEPS, DISTILL_BATCH = 400, 8
@@ -90,7 +94,7 @@ STAGES = (
 )
 """Stages that train something, in order; each has a state file and a log of its name."""
 LOGS = (*STAGES, *(log_name(lesson) for lesson in LESSONS))
-"""Logs beside the checkpoint."""
+"""Names of logs; earlier runs that a stage went on from have a number behind theirs."""
 
 PROFILE = ModelProfile(
     width=architecture.WIDTH,
@@ -112,7 +116,7 @@ PROFILE = ModelProfile(
         "A green puppet with a crown on the left and a blue puppet with pink hair on the right on "
         'a grey background. The one on the left says "banana" in a high voice, then the one on '
         'the right "cheese" in a low voice.',
-        "A xylophone on a black background plays red, yellow, blue.",
+        "A xylophone on a black background plays first red, then yellow, finally blue.",
         'A purple puppet on a cyan background says "gracias" in Spanish in a low voice. It rains.',
         "An orange ball on the left of a white background bounces on water with a soft plop. The "
         "camera zooms in.",
@@ -176,7 +180,7 @@ def train_video_vae(folder: Path, *, steps: int = VIDEO_VAE_STEPS) -> None:
     )
     average.copy_to(vae)
     _measure_video_statistics(vae, shards)
-    _save_weights(folder / "video_vae.weights.pt", vae)
+    save_weights(folder, "video_vae", vae)
 
 
 def train_video_decoder(folder: Path, *, steps: int = VIDEO_DECODER_STEPS) -> None:
@@ -214,7 +218,7 @@ def train_audio_vae(folder: Path, *, steps: int = AUDIO_VAE_STEPS) -> None:
     average = run(vae, optimizers, step, options)
     average.copy_to(vae)
     _measure_audio_statistics(vae, mel_front_end, shards)
-    _save_weights(folder / "audio_vae.weights.pt", vae)
+    save_weights(folder, "audio_vae", vae)
 
 
 def train_vocoder(folder: Path, *, steps: int = VOCODER_STEPS) -> None:
@@ -249,9 +253,15 @@ def encode_latents(folder: Path) -> None:
 def train_transformer(
     folder: Path, *, steps: int = TRANSFORMER_STEPS, batch: int = TRANSFORMER_BATCH
 ) -> None:
-    """Text encoder, connectors and transformer together, on latents."""
+    """Text encoder, connectors and transformer together, on latents.
+
+    From nothing, or from the weights that `start-from` put into the folder.
+    """
     torch.manual_seed(4)
     networks = PuppetNetworks(folder / "text_encoder")
+    is_warm = weights_path(folder, "transformer").exists()
+    if is_warm:
+        load_weights(folder, "transformer", networks)
     shards = LatentShards.open(folder)
     compression = VideoVAEConfig.from_metadata(architecture.CONFIG).compression
 
@@ -268,12 +278,13 @@ def train_transformer(
                 networks.contexts(captions),
                 compression=compression,
                 frame_rate=architecture.FRAME_RATE,
-                shift=architecture.SHIFT,
+                shift=TRANSFORMER_SHIFT,
                 generator=generator,
             )
         return loss.total, {"video": float(loss.video), "audio": float(loss.audio)}
 
-    optimizers = build_optimizers([networks], matrix_rate=2e-3, other_rate=2e-3)
+    rate = WARM_RATE if is_warm else TRANSFORMER_RATE
+    optimizers = build_optimizers([networks], matrix_rate=rate, other_rate=rate)
     options = RunOptions(
         folder / "transformer.pt",
         Schedule(steps, warmup=100, decay=0.4),
@@ -287,7 +298,7 @@ def distill(folder: Path, *, steps: int = DISTILL_STEPS, batch: int = DISTILL_BA
     """A transformer that needs few steps and no guidance, taught by the one that needs both."""
     torch.manual_seed(5)
     teacher = load_networks(folder)
-    student = load_networks(folder)
+    student = redistilled(folder, teacher)
     autoencoders.freeze(teacher)
     # Both models share one text encoder file.
     autoencoders.freeze(student.text_encoder)
@@ -363,7 +374,7 @@ def run_all(folder: Path, target: Path) -> None:
 
 def export_checkpoint(folder: Path, target: Path) -> None:
     """The averaged weights of every stage's last save as one checkpoint folder, with the logs."""
-    logs = [log for stage in STAGES if (log := folder / f"{stage}.jsonl").exists()]
+    logs = find_logs(folder)
     recipe = {log.stem: last_figures(log) for log in logs}
     networks = load_networks(folder)
     export_text_encoder(target, folder / "text_encoder", networks)
@@ -374,36 +385,43 @@ def export_checkpoint(folder: Path, target: Path) -> None:
         load_vocoder(folder),
         recipe=recipe,
     )
-    export_transformer(target / "model.safetensors", networks, PROFILE, recipe=recipe)
+    export_transformer(target / MODEL_FILE, networks, PROFILE, recipe=recipe)
     if (folder / "distilled.pt").exists():
         load_average(folder / "distilled.pt", networks)
-        path = target / "distilled.safetensors"
+        path = target / DISTILLED_FILE
         export_transformer(path, networks, DISTILLED_PROFILE, recipe=recipe)
-    if (folder / "upsampler.pt").exists():
+    if (folder / "upsampler.pt").exists() or weights_path(folder, "upsampler").exists():
         export_upsampler(target / UPSAMPLER_FILE, load_upsampler(folder), recipe=recipe)
     (target / "training").mkdir(exist_ok=True)
     for log in logs:
         shutil.copy(log, target / "training" / log.name)
 
 
+def find_logs(folder: Path) -> list[Path]:
+    """Logs of a folder in the order of the stages, earlier runs of a stage before the last one."""
+    return [
+        log
+        for name in LOGS
+        for log in (*sorted(folder.glob(f"{name}_[0-9].jsonl")), folder / f"{name}.jsonl")
+        if log.exists()
+    ]
+
+
 def load_networks(folder: Path) -> PuppetNetworks:
     """Text encoder, connectors and transformer of a work folder, trained so far."""
-    networks = PuppetNetworks(folder / "text_encoder")
-    load_average(folder / "transformer.pt", networks)
-    return networks
+    return _load_trained(folder, "transformer", PuppetNetworks(folder / "text_encoder"))
 
 
 def load_upsampler(folder: Path) -> LatentUpsampler:
     """The latent upsampler of a work folder, trained so far."""
     upsampler = LatentUpsampler(UpsamplerConfig.from_metadata(architecture.UPSAMPLER_CONFIG))
-    load_average(folder / "upsampler.pt", upsampler)
-    return upsampler
+    return _load_trained(folder, "upsampler", upsampler)
 
 
 def load_video_vae(folder: Path) -> VideoVAE:
     """The trained video autoencoder of a work folder, with the decoder trained furthest."""
     config = VideoVAEConfig.from_metadata(architecture.CONFIG)
-    vae = _load_weights(folder / "video_vae.weights.pt", VideoVAE(config))
+    vae = load_weights(folder, "video_vae", VideoVAE(config))
     if (folder / "video_decoder.pt").exists():
         load_average(folder / "video_decoder.pt", vae, prefix="decoder.")
     return vae
@@ -412,14 +430,25 @@ def load_video_vae(folder: Path) -> VideoVAE:
 def load_audio_vae(folder: Path) -> AudioVAE:
     """The trained audio autoencoder of a work folder."""
     config = AudioVAEConfig.from_metadata(architecture.CONFIG)
-    return _load_weights(folder / "audio_vae.weights.pt", AudioVAE(config))
+    return load_weights(folder, "audio_vae", AudioVAE(config))
 
 
 def load_vocoder(folder: Path) -> Vocoder:
     """The vocoder of a work folder, trained so far, for both sides."""
+    if not (folder / "vocoder.pt").exists():
+        config = VocoderConfig.from_metadata(architecture.CONFIG)
+        return load_weights(folder, "vocoder", Vocoder(config))
     one_side = _one_sided_vocoder()
     load_average(folder / "vocoder.pt", one_side)
     return autoencoders.two_sided(one_side)
+
+
+def _load_trained(folder: Path, stage: str, module: AnyModule) -> AnyModule:
+    """What a stage has trained so far, or the weights that it would start from."""
+    if not (folder / f"{stage}.pt").exists():
+        return load_weights(folder, stage, module)
+    load_average(folder / f"{stage}.pt", module)
+    return module
 
 
 def _one_sided_vocoder() -> Vocoder:
@@ -446,18 +475,3 @@ def _measure_audio_statistics(vae: AudioVAE, mel_front_end: MelSpectrogram, shar
     mean, std = autoencoders.measure_statistics(latents.permute(0, 1, 3, 2).flatten(1, 2))
     vae.per_channel_statistics.mean.copy_(mean)
     vae.per_channel_statistics.std.copy_(std)
-
-
-def _save_weights(path: Path, module: nn.Module) -> None:
-    with replaced(path) as part:
-        torch.save(module.state_dict(), part)
-
-
-def _load_weights(path: Path, module: AnyModule) -> AnyModule:
-    if not path.exists():
-        raise CheckpointError(
-            f"The work folder has no {path.name}.",
-            next_step="Run the earlier stages of the recipe first.",
-        )
-    module.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-    return module

@@ -1,20 +1,13 @@
 """What the puppet was taught to read: the vocabulary in the profile of its checkpoints."""
 
-from pathlib import Path
-
 import numpy as np
-from safetensors import safe_open
-from safetensors.torch import load_file
 
-from ltx2.checkpoint.reader import save_checkpoint
 from ltx2.prompting.vocabulary import TalkWording, Vocabulary, vocabulary_of
 from ltx2.request import ModelProfile
 from ltx2.training.puppet import captions, scenes
 
 NUM_SCENES, SEED = 1_500, 1
 """Sampled scenes whose captions together use every word; twice as many add none."""
-
-MODEL_FILES = ("model.safetensors", "distilled.safetensors")
 
 
 def puppet_talk() -> TalkWording:
@@ -56,28 +49,3 @@ def puppet_vocabulary(num_scenes: int = NUM_SCENES) -> Vocabulary:
 def with_vocabulary(profile: ModelProfile) -> ModelProfile:
     """The same profile, which now says what the puppet was taught to read."""
     return profile.model_copy(update={"vocabulary": puppet_vocabulary()})
-
-
-def write_vocabulary(folder: Path) -> tuple[Path, ...]:
-    """Puts the vocabulary into the headers of a checkpoint folder; the tensors stay as they are.
-
-    Args:
-        folder: with model files whose metadata have a profile.
-
-    Returns:
-        The files that were written.
-
-    Raises:
-        ResourceError: a file cannot be written; it is as it was.
-    """
-    written = []
-    for path in (folder / name for name in MODEL_FILES):
-        if not path.is_file():
-            continue
-        with safe_open(path, "pt") as file:
-            metadata = dict(file.metadata() or {})
-        profile = ModelProfile.model_validate_json(metadata["profile"])
-        metadata["profile"] = with_vocabulary(profile).model_dump_json()
-        save_checkpoint(path, load_file(path), metadata)
-        written.append(path)
-    return tuple(written)

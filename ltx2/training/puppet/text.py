@@ -15,6 +15,8 @@ from ltx2.training.puppet.architecture import MAX_PROMPT_TOKENS, TEXT_WIDTH
 
 VOCABULARY_SIZE = 1024
 PAD, EOS, BOS = "<pad>", "<eos>", "<bos>"
+TEXT_FILES = ("config.json", "tokenizer.json", "tokenizer_config.json")
+"""What a text encoder's folder holds beside its weights."""
 
 GEMMA_CONFIG: dict[str, Any] = {
     "architectures": ["Gemma3ForCausalLM"],

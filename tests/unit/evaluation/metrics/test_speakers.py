@@ -118,7 +118,7 @@ def test_rendered_puppets_are_told_apart():
     rng = np.random.default_rng(5)
     right, wrong, decided = 0, 0, 0
     for _ in range(20):
-        scene = scenes.sample_conversation(rng)
+        scene = scenes.sample_scene(rng, kind=scenes.SceneKind.CONVERSATION)
         made = world.render(scene, num_frames=49)
         clip = Clip(made.frames, made.waveform, made.frame_rate, made.sample_rate)
         sides = [puppet.position for puppet in scene.puppets]

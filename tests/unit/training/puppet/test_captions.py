@@ -1,6 +1,7 @@
 """Captions name everything that was chosen, in every wording and language."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
@@ -53,7 +54,8 @@ def test_the_canonical_captions_read_like_this():
         "An orange ball on the left of a cyan background bounces on a metal floor with a long ring."
     )
     assert caption(KEYS) == (
-        "A xylophone on a black background plays red, blue, red. The camera pans left."
+        "A xylophone on a black background plays first red, then blue, finally red. "
+        "The camera pans left."
     )
 
 
@@ -71,7 +73,8 @@ def test_the_other_languages_read_like_this():
         "Une balle orange à gauche sur fond turquoise rebondit sur du métal."
     )
     assert translated(KEYS, "it") == (
-        "Uno xilofono su sfondo nero suona rossa, blu, rossa. La camera gira a sinistra."
+        "Uno xilofono su sfondo nero suona prima rossa, poi blu, infine rossa. "
+        "La camera gira a sinistra."
     )
 
 
@@ -99,7 +102,7 @@ def test_every_english_wording_names_everything_that_was_chosen(seed):
                 told += [f"{scene.colour} ball", scene.material]
                 assert (f"the {scene.position}" in text) == (scene.position != "centre")
             case Xylophone():
-                told += [", ".join(scene.melody)]
+                assert in_order(scene.melody, text)
         assert all(name in text for name in told), text
         assert ("rain" in text.lower()) == (around.ambience == "rain")
         assert ("wind" in text.lower().replace('"window"', "")) == (around.ambience == "wind")
@@ -108,6 +111,12 @@ def test_every_english_wording_names_everything_that_was_chosen(seed):
         assert text[0].isupper() or text[0] == '"'
         assert text[-1] == "."
         assert "  " not in text
+
+
+def in_order(names, text):
+    """Whether a sentence ends with these three names, each after the one before."""
+    first, second, third = names
+    return re.search(rf"\b{first}, [^,]*\b{second}, [^,]*\b{third}\.", text)
 
 
 class _AlwaysEnglish:
@@ -148,7 +157,7 @@ def test_every_translation_names_everything_that_was_chosen_and_nothing_else(lan
                 told += [words["ball"].format(skin=words[scene.colour]), words[scene.material]]
                 places = {scene.position}
             case Xylophone():
-                told += [", ".join(words[key] for key in scene.melody)]
+                assert in_order([words[key] for key in scene.melody], text)
                 places = {"centre"}
         # Only the first name begins a sentence.
         assert all(name[1:] in text for name in told), text

@@ -1,10 +1,13 @@
-"""From untrained networks to a checkpoint folder that `ltx2.load` takes, all small."""
+"""From untrained networks to a checkpoint folder that `ltx2.load` takes, and back, all small."""
 
+import copy
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 import ltx2
 from ltx2.checkpoint.loader import load_upsampler
@@ -27,8 +30,22 @@ from ltx2.training.puppet.export import (
 )
 from ltx2.training.puppet.networks import PuppetNetworks
 from ltx2.training.puppet.scenes import sample_scene
-from ltx2.training.puppet.stages import DISTILLED_PROFILE, DISTILLED_SIGMAS, PROFILE
+from ltx2.training.puppet.stages import (
+    DISTILLED_PROFILE,
+    DISTILLED_SIGMAS,
+    PROFILE,
+    export_checkpoint,
+    find_logs,
+    load_networks,
+    train_transformer,
+)
 from ltx2.training.puppet.text import write_text_encoder_folder
+from ltx2.training.puppet.warm_start import (
+    earlier_log_name,
+    redistilled,
+    write_work_folder,
+)
+from ltx2.training.puppet.weights import load_weights, save_weights
 
 CHANNELS = architecture.VIDEO_LATENT_CHANNELS
 
@@ -157,3 +174,73 @@ def test_what_is_shipped_together_is_small_enough(folder: Path) -> None:
     assert max(sizes) <= 20e6
     # What is left is for the LoRAs, tokenizer and pictures.
     assert sum(sizes) <= 39e6
+
+
+def test_a_work_folder_goes_on_from_an_exported_checkpoint(
+    folder: Path, networks: PuppetNetworks, tmp_path: Path
+) -> None:
+    write_work_folder(folder, tmp_path)
+    again = tmp_path / "again"
+    export_checkpoint(tmp_path, again)
+    for name in (
+        "model.safetensors",
+        "autoencoders.safetensors",
+        "upsampler.safetensors",
+        "text_encoder/model.safetensors",
+    ):
+        before, after = load_file(folder / name), load_file(again / name)
+        assert before.keys() == after.keys()
+        assert all(after[key].equal(tensor) for key, tensor in before.items())
+
+
+def test_training_starts_from_what_a_checkpoint_left(
+    folder: Path, networks: PuppetNetworks, tmp_path: Path
+) -> None:
+    write_work_folder(folder, tmp_path)
+    (tmp_path / "latents").mkdir()
+    generator = torch.Generator().manual_seed(0)
+    save_file(
+        {
+            "video": torch.randn(2, CHANNELS, 1, 2, 2, generator=generator).half(),
+            "audio": torch.randn(2, 2, 3, 16, generator=generator).half(),
+        },
+        tmp_path / "latents" / "shard_0000.safetensors",
+    )
+    captions = json.dumps([["a red puppet"], ["a blue ball"]])
+    (tmp_path / "latents" / "shard_0000.json").write_text(captions)
+    train_transformer(tmp_path, steps=1, batch=1)
+    start, trained = networks.state_dict(), load_networks(tmp_path).state_dict()
+    moved = [float((trained[name] - start[name]).abs().max()) for name in start]
+    assert 0 < max(moved) < 0.02
+
+
+def test_logs_of_what_starts_anew_are_kept_as_earlier_runs(tmp_path: Path) -> None:
+    assert earlier_log_name("transformer.jsonl") == "transformer_1.jsonl"
+    assert earlier_log_name("distilled_1.jsonl") == "distilled_2.jsonl"
+    assert earlier_log_name("video_vae.jsonl") == "video_vae.jsonl"
+    for name in ("transformer.jsonl", "transformer_1.jsonl", "vocoder.jsonl", "other.jsonl"):
+        (tmp_path / name).touch()
+    found = [path.name for path in find_logs(tmp_path)]
+    assert found == ["vocoder.jsonl", "transformer_1.jsonl", "transformer.jsonl"]
+
+
+def test_a_student_starts_with_what_distillation_changed_before(
+    folder: Path, networks: PuppetNetworks, tmp_path: Path
+) -> None:
+    assert all(
+        p.equal(q)
+        for p, q in zip(
+            redistilled(tmp_path, networks).parameters(), networks.parameters(), strict=True
+        )
+    )
+    write_work_folder(folder, tmp_path)
+    shifted = load_weights(tmp_path, "distilled", copy.deepcopy(networks))
+    with torch.no_grad():
+        shifted.transformer.proj_out.bias += 0.25
+    save_weights(tmp_path, "distilled", shifted)
+    teacher = copy.deepcopy(networks)
+    with torch.no_grad():
+        teacher.transformer.proj_out.bias -= 1.0
+    student = redistilled(tmp_path, teacher)
+    moved = student.transformer.proj_out.bias - teacher.transformer.proj_out.bias
+    assert moved.tolist() == pytest.approx([0.25] * len(moved))

@@ -19,7 +19,7 @@ from ltx2.training.puppet.measure import (
     windows,
 )
 from ltx2.training.puppet.quality import OffsetSummary, Share, Summary
-from ltx2.training.puppet.scenes import LANGUAGES, Talk, is_held_out
+from ltx2.training.puppet.scenes import LANGUAGES, SceneKind, Talk, is_held_out
 from ltx2.training.puppet.world import render
 
 
@@ -87,7 +87,7 @@ def test_half_of_the_unseen_lines_are_english_and_the_others_equally_often_in_ea
 
 
 def test_unseen_conversations_have_two_puppets_each() -> None:
-    scenes = unseen_scenes(6, seed=3, conversations=True)
+    scenes = unseen_scenes(6, seed=3, kind=SceneKind.CONVERSATION)
     assert all(isinstance(scene, Talk) and len(scene.puppets) == 2 for scene in scenes)
     assert all(is_held_out(scene) for scene in scenes)
 

@@ -36,7 +36,7 @@ def test_the_same_seed_draws_the_same_scenes_and_another_does_not():
 
 
 def test_everything_the_world_has_occurs():
-    drawn = sample(3, 1500)
+    drawn = sample(3, 6000)  # the rarest word is one line of seven hundred
     talks = [scene for scene in drawn if isinstance(scene, Talk)]
     puppets = [puppet for talk in talks for puppet in talk.puppets]
     assert {p.skin for p in puppets} == set(scenes.SKINS)
@@ -63,9 +63,11 @@ def test_kinds_and_languages_have_their_shares():
     kinds = Counter(
         len(scene.puppets) if isinstance(scene, Talk) else type(scene).__name__ for scene in drawn
     )
-    assert kinds[1] / 3000 == pytest.approx(scenes.ONE_PUPPET_SHARE, abs=0.03)
-    assert kinds[2] / 3000 == pytest.approx(scenes.TWO_PUPPETS_SHARE, abs=0.03)
-    assert kinds["BouncingBall"] / 3000 == pytest.approx(scenes.BALL_SHARE, abs=0.03)
+    assert kinds[1] / 3000 == pytest.approx(scenes.SHARES[scenes.SceneKind.MONOLOGUE], abs=0.03)
+    assert kinds[2] / 3000 == pytest.approx(scenes.SHARES[scenes.SceneKind.CONVERSATION], abs=0.03)
+    assert kinds["BouncingBall"] / 3000 == pytest.approx(
+        scenes.SHARES[scenes.SceneKind.BALL], abs=0.03
+    )
     lines = [line for scene in drawn if isinstance(scene, Talk) for line in scene.lines]
     languages = Counter(line.language for line in lines)
     for language, share in scenes.LANGUAGE_SHARES.items():
