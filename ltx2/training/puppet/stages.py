@@ -72,7 +72,7 @@ VIDEO_VAE_STEPS = 9_000
 VIDEO_DECODER_STEPS = 1_600
 AUDIO_VAE_STEPS = 2_500
 VOCODER_STEPS = 10_000
-TRANSFORMER_STEPS = 4_000
+TRANSFORMER_STEPS = 4_900
 TRANSFORMER_BATCH = 24
 TRANSFORMER_RATE, WARM_RATE = 2e-3, 1.2e-3
 """Learning rates from nothing, and from trained weights, which a high rate would first undo."""

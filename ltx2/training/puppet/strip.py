@@ -61,7 +61,8 @@ def write_strip(clips: Sequence[CaptionedClip], path: Path, *, frames_per_clip: 
             left = MARGIN + column * (cell_width + COLUMN_GAP)
             sheet.paste(cell, (left, top + row_height - cell.height))
         top += row_height + ROW_GAP
-    sheet.save(path, format="PNG", optimize=True)
+    # A palette: a quarter of the bytes, which lie in the repository.
+    sheet.quantize(256, dither=Image.Dither.NONE).save(path, format="PNG", optimize=True)
     return path
 
 
