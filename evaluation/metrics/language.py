@@ -8,14 +8,16 @@ import numpy as np
 
 from evaluation.expectation import Expectation, ExpectedLine
 from evaluation.measurement import Measured, Metric, NotMeasurable, Outcome
+from evaluation.metrics.faces import shows_puppets
 from evaluation.metrics.recogniser import load_recogniser
-from evaluation.metrics.speech import LEAST_SPEECH_S, Transcript, transcribe, transcript_details
+from evaluation.metrics.speech import LEAST_SPEECH_S, transcribe, transcript_details
+from evaluation.metrics.speech_types import Transcript
 from evaluation.metrics.voice_activity import heard
 from evaluation.metrics.wording import BY_CHARACTER, base_language, count_edits, tokens
 from ltx2 import Clip
 
-VERSION = 1
-MEASURED_BY = "faster-whisper, silero-vad"
+VERSION = 2
+MEASURED_BY = "faster-whisper or the puppets' own recogniser, silero-vad"
 LEAST_CONFIDENCE = 0.5
 """Probability below which an identified language is a guess."""
 SLOWEST, FASTEST = 2.0, 8.0
@@ -65,6 +67,8 @@ def language_match(clip: Clip, expectation: Expectation) -> Outcome:
     asked = {base_language(line.language) for line in expectation.lines}
     if len(asked) > 1:
         return NotMeasurable("Several languages were asked for in one clip.")
+    if len(clip.frames) and shows_puppets(clip):
+        return _puppet_language(clip, asked)
     speech = _enough_speech(clip)
     if isinstance(speech, NotMeasurable):
         return speech
@@ -80,6 +84,22 @@ def language_match(clip: Clip, expectation: Expectation) -> Outcome:
         "recogniser": recogniser.name,
     }
     return Measured(float(right), "", confidence=float(probability), details=details)
+
+
+def _puppet_language(clip: Clip, asked: set[str]) -> Outcome:
+    transcript = transcribe(clip)
+    if isinstance(transcript, NotMeasurable):
+        return transcript
+    if not transcript.is_intelligible:
+        return NotMeasurable("No word of the puppet world is heard.")
+    details = {
+        "asked": sorted(asked)[0],
+        "identified": transcript.language,
+        "recogniser": transcript.recogniser,
+    }
+    sure = transcript.language_probability
+    right = transcript.language in asked and sure >= LEAST_CONFIDENCE
+    return Measured(float(right), "", confidence=sure, details=details)
 
 
 def speech_rate(clip: Clip, expectation: Expectation) -> Outcome:

@@ -6,7 +6,7 @@ import numpy as np
 
 from evaluation.expectation import ExpectedLine
 from evaluation.metrics.sound import SPEECH_RATE
-from evaluation.metrics.speech import Transcript
+from evaluation.metrics.speech_types import Transcript
 from evaluation.metrics.voice_activity import Span
 from evaluation.metrics.wording import align, tokens
 

@@ -64,6 +64,14 @@ def load_recogniser(model: str = "") -> Recogniser | NotMeasurable:
     return Recogniser(Path(model).name if model else BASE, network)
 
 
+def load_base_recogniser() -> Recogniser | NotMeasurable:
+    """The packaged base model, whatever LTX2_WHISPER says."""
+    if not os.environ.get("LTX2_WHISPER"):
+        return load_recogniser()
+    path = joined_base_model(_cache_folder())
+    return path if isinstance(path, NotMeasurable) else load_recogniser(str(path))
+
+
 def joined_base_model(folder: Path) -> Path | NotMeasurable:
     """Folder with the packaged base model, whole and checked; made at the first call.
 

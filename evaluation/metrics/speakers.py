@@ -4,7 +4,7 @@ A voice is heard during a line, and the face that moves its lips then is taken f
 Two faces that both move cannot be told apart by that; such lines are undecided, not guessed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
@@ -14,13 +14,15 @@ from evaluation.expectation import Expectation, ExpectedLine
 from evaluation.measurement import Curve, Measured, Metric, NotMeasurable, Outcome
 from evaluation.metrics.faces import Faces, find_faces
 from evaluation.metrics.line_spans import spans_by_turns, spans_by_words, without_pauses
+from evaluation.metrics.once import OncePerClip
 from evaluation.metrics.speaking_faces import speaking_curves
 from evaluation.metrics.speech import transcribe
 from evaluation.metrics.voice_activity import Span, heard
 from ltx2 import Clip
 from ltx2.errors import ResourceError
 
-VERSION = 1
+VERSION = 2
+MEASURED_BY = "Light-ASD or puppet mouths, silero-vad, Whisper"
 LEAST_MARGIN, LEAST_PUPPET_MARGIN = 0.5, 0.05
 """By how much the best face's mean score must exceed the second's: a logit for people, a share
 of the mouth's opening for puppets."""
@@ -61,10 +63,10 @@ class Attribution:
 
 def speaker_accuracy(clip: Clip, expectation: Expectation) -> Outcome:
     """Share of the lines that the face asked for says, of those that could be decided."""
-    found = _attributions(clip, expectation)
+    found = attributed(clip, expectation=expectation)
     if isinstance(found, NotMeasurable):
         return found
-    attributions, evidence = found
+    attributions, evidence = found.attributions, found.evidence
     decided = [a for a in attributions if a.verdict not in ("undecided", "not heard")]
     counts = {
         verdict: sum(a.verdict == verdict for a in attributions)
@@ -82,11 +84,26 @@ def speaker_accuracy(clip: Clip, expectation: Expectation) -> Outcome:
     return Measured(value, "share", details=details, evidence=evidence)
 
 
-METRIC = Metric(
-    "speakers.accuracy",
-    VERSION,
-    "Light-ASD or puppet mouths, silero-vad, Whisper",
-    speaker_accuracy,
+def _rate(name: str, counts: Callable[[Attribution], bool]) -> Metric:
+    def measure(clip: Clip, expectation: Expectation) -> Outcome:
+        found = attributed(clip, expectation=expectation)
+        if isinstance(found, NotMeasurable):
+            return found
+        heard = [a for a in found.attributions if a.verdict != "not heard"]
+        if not heard:
+            return NotMeasurable("No line is heard.", evidence=found.evidence)
+        number = sum(map(counts, heard))
+        details = {"lines": number, "of": len(heard)}
+        return Measured(number / len(heard), "share", details=details, evidence=found.evidence)
+
+    return Metric(f"speakers.{name}", VERSION, MEASURED_BY, measure)
+
+
+METRICS = (
+    Metric("speakers.accuracy", VERSION, MEASURED_BY, speaker_accuracy),
+    _rate("wrong_face", lambda a: a.verdict == "wrong face"),
+    _rate("off_screen", lambda a: a.verdict == "off-screen"),
+    _rate("several_mouths", lambda a: a.several_mouths),
 )
 
 
@@ -115,9 +132,28 @@ def places_of(faces: Faces, width: int) -> list[str]:
     return places
 
 
-def _attributions(
-    clip: Clip, expectation: Expectation
-) -> tuple[list[Attribution], tuple[Curve, ...]] | NotMeasurable:
+@dataclass(frozen=True)
+class Attributions:
+    """Who said each line of a clip.
+
+    Attributes:
+        attributions: one a line.
+        spans: when each line is heard; None where it is not.
+        places: where the faces stand, in the order of `curves`.
+        curves: how much each face looks as if it spoke [F].
+        evidence: the same curves, to be drawn.
+    """
+
+    attributions: tuple[Attribution, ...]
+    spans: tuple[Span | None, ...]
+    places: tuple[str, ...]
+    curves: tuple[np.ndarray, ...]
+    evidence: tuple[Curve, ...]
+
+
+@OncePerClip
+def attributed(clip: Clip, *, expectation: Expectation) -> Attributions | NotMeasurable:
+    """Who says each line asked for; remembered as long as the clip lives."""
     missing = _what_is_missing(clip, expectation)
     if missing is not None:
         return missing
@@ -135,16 +171,16 @@ def _attributions(
     places = places_of(faces, clip.frames.shape[2])[: len(curves)]
     margin = LEAST_PUPPET_MARGIN if faces.is_cartoon else LEAST_MARGIN
     scene = _Scene(curves, places, clip.frame_rate, margin)
-    attributions = [
+    attributions = tuple(
         _attributed(number, line, span, scene)
         for number, (line, span) in enumerate(zip(expectation.lines, spans, strict=True))
-    ]
+    )
     times = np.arange(len(clip.frames)) / clip.frame_rate
     evidence = tuple(
         Curve(f"face {number + 1} ({place})", times, curve, "time (s)", "speaking score")
         for number, (place, curve) in enumerate(zip(places, curves, strict=True))
     )
-    return attributions, evidence
+    return Attributions(attributions, tuple(spans), tuple(places), tuple(curves), evidence)
 
 
 def _what_is_missing(clip: Clip, expectation: Expectation) -> NotMeasurable | None:

@@ -6,19 +6,21 @@ that repeats itself or that the recogniser itself does not believe is called uni
 
 import zlib
 from collections import Counter
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from evaluation.expectation import Expectation
 from evaluation.measurement import Measured, Metric, NotMeasurable, Outcome
+from evaluation.metrics.faces import shows_puppets
 from evaluation.metrics.once import OncePerClip
+from evaluation.metrics.puppet_words import puppet_transcript
 from evaluation.metrics.recogniser import Recogniser, load_recogniser
+from evaluation.metrics.speech_types import Transcript, Word
 from evaluation.metrics.voice_activity import VoiceActivity, heard
 from ltx2 import Clip
 
-VERSION = 1
+VERSION = 2
 LEAST_SPEECH_S = 0.5
 """Less is no line of dialogue, and the recogniser guesses its language."""
 LARGEST_COMPRESSION, LEAST_LOG_PROBABILITY = 2.4, -1.0
@@ -27,49 +29,12 @@ LONGEST_LOOP = 4
 """The same three words in a row so often are a loop."""
 
 
-@dataclass(frozen=True)
-class Word:
-    """A word as heard.
-
-    Attributes:
-        text: with its punctuation.
-        start_s, end_s: when.
-        probability: the recogniser's.
-    """
-
-    text: str
-    start_s: float
-    end_s: float
-    probability: float
-
-
-@dataclass(frozen=True)
-class Transcript:
-    """What is said.
-
-    Attributes:
-        text: as the recogniser writes it.
-        words: in order.
-        language: ISO 639-1 code of the one identified, or of the one told.
-        language_probability: the recogniser's; 1 where the language was told.
-        speech_s: seconds of speech.
-        recogniser: which one.
-        is_intelligible: False where the transcript is none to believe; then it counts as wrong.
-    """
-
-    text: str
-    words: tuple[Word, ...]
-    language: str
-    language_probability: float
-    speech_s: float
-    recogniser: str
-    is_intelligible: bool
-
-
 def transcribe(
     clip: Clip, *, language: str | None = None, model: str = ""
 ) -> Transcript | NotMeasurable:
     """What is said in a clip; not measurable where nobody speaks or a package is missing.
+
+    Clips of puppets are read by the recogniser of their own world.
 
     Args:
         clip: any.
@@ -85,6 +50,8 @@ def _transcribed(clip: Clip, *, language: str | None, model: str) -> Transcript 
     if isinstance(found, NotMeasurable):
         return found
     speech, activity = found
+    if len(clip.frames) and shows_puppets(clip):
+        return puppet_transcript(speech, activity)
     if activity.speech_s < LEAST_SPEECH_S:
         details = {"speech_s": activity.speech_s}
         return NotMeasurable("Nobody speaks for half a second.", details=details)
@@ -102,7 +69,9 @@ def said(clip: Clip, expectation: Expectation) -> Outcome:
     return Measured(float(len(transcript.words)), "words", details=transcript_details(transcript))
 
 
-METRIC = Metric("speech.words", VERSION, "faster-whisper, silero-vad", said)
+METRIC = Metric(
+    "speech.words", VERSION, "faster-whisper or the puppets' own recogniser, silero-vad", said
+)
 
 
 def transcript_details(transcript: Transcript) -> dict[str, Any]:

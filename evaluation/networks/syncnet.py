@@ -6,7 +6,9 @@ and are not shipped. LSE-C and LSE-D are those of Prajwal et al., "A Lip Sync Ex
 Need", 2020. Letters: B batch, M windows, V largest shift.
 """
 
+import hashlib
 import pickle
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,12 +16,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from numpy.typing import NDArray
 from scipy.signal import medfilt
 from torch import Tensor, nn
 
 from evaluation.networks.mfcc import mfcc
-from ltx2.errors import CheckpointError
+from ltx2.errors import CheckpointError, ResourceError
 
 FRAME_RATE = 25.0
 WINDOW_FRAMES, WINDOW_ROWS, ROWS_PER_FRAME = 5, 20, 4
@@ -156,6 +160,51 @@ def embed(
             )
         )
     return torch.cat(lips).numpy(), torch.cat(sounds).numpy()
+
+
+def find_weights(named: str) -> Path:
+    """File with the authors' weights.
+
+    Args:
+        named: its path, or a file of the Hugging Face Hub as "OWNER/REPO/NAME", fetched once into
+            the Hub's cache (HF_HOME, HF_TOKEN and HF_HUB_OFFLINE count).
+
+    Raises:
+        CheckpointError: there is no such file, or what came is not what the Hub says.
+        ResourceError: the Hub does not answer.
+    """
+    path = Path(named).expanduser()
+    if path.exists() or path.is_absolute() or named.count("/") < 2:
+        return path
+    owner, repo, name = named.split("/", 2)
+    try:
+        found = Path(hf_hub_download(f"{owner}/{repo}", name))
+    except LocalEntryNotFoundError as error:
+        raise ResourceError(
+            f"{named} is not on this machine, and the Hugging Face Hub does not answer.",
+            next_step="Check the network and HF_HUB_OFFLINE, or give the path of the file.",
+        ) from error
+    except (HfHubHTTPError, HFValidationError, OSError) as error:
+        raise CheckpointError(
+            f"The Hugging Face Hub gives no {named}: {type(error).__name__}.",
+            next_step="Check the name, and HF_TOKEN if the repository is private.",
+        ) from error
+    _check_digest(found)
+    return found
+
+
+def _check_digest(path: Path) -> None:
+    """The Hub's cache names the content of a large file by its SHA-256."""
+    promised = path.resolve().name
+    if not re.fullmatch("[0-9a-f]{64}", promised):
+        return
+    with path.open("rb") as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() == promised:
+            return
+    raise CheckpointError(
+        f"{path.name} in the Hub's cache is damaged: its checksum is not the promised one.",
+        next_step=f"Delete {path.resolve()} and measure again; it is fetched anew.",
+    )
 
 
 @lru_cache(maxsize=1)

@@ -20,7 +20,7 @@ FLOORS = (
     {"generation"},
     {"pipeline"},
     {"best"},
-    {"training", "serving"},
+    {"training", "serving", "puppet"},
     {"ui"},
     {"given_options"},
     {"__main__"},
@@ -52,7 +52,7 @@ EVALUATION_FLOORS = (
 
 PUBLIC = {
     *("clip", "conditions", "errors", "files", "geometry", "media", "progress", "prompting"),
-    *("rates", "request", "settings", "spreadsheet", "sqlite"),
+    *("puppet", "rates", "request", "settings", "spreadsheet", "sqlite"),
 }
 """What the workbench may use of the other package, beside what that package itself offers."""
 

@@ -13,7 +13,8 @@ from evaluation.expectation import Expectation
 from evaluation.measurement import Curve, Measured, Metric, NotMeasurable, Outcome
 from evaluation.metrics.faces import find_faces
 from evaluation.metrics.lip_sync.lag import verdict
-from evaluation.metrics.speech import Transcript, Word, transcribe
+from evaluation.metrics.speech import transcribe
+from evaluation.metrics.speech_types import Transcript, Word
 from ltx2 import Clip
 from ltx2.errors import LTX2Error
 

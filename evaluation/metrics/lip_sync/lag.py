@@ -34,7 +34,7 @@ class LagReading:
         low_ms, high_ms: 95 % interval by a bootstrap over blocks of time.
         peak: correlation at the best lag, -1..1.
         margin: how far the peak stands above everything farther than `NEIGHBOURHOOD_MS` from it.
-        seconds: of picture and sound that were compared.
+        seconds: of picture and sound that were compared at the best lag.
         offsets_ms: searched, ascending [L].
         curve: correlation at each [L].
         at_edge: whether the best one is the first or last.
@@ -77,11 +77,16 @@ def read_lags(picture: Array, sound: Array, lags_ms: Array, rate: float) -> LagR
         high_ms=max(float(high), offset),
         peak=float(curve[best]),
         margin=float(curve[best] - curve[far].max()) if far.any() else 0.0,
-        seconds=float(np.isfinite(picture).all(axis=1).sum() / rate),
+        seconds=float(blocks.sum(axis=0)[0, best].mean() / rate),
         offsets_ms=-lags_ms[::-1],
         curve=curve[::-1],
         at_edge=best in (0, len(curve) - 1),
     )
+
+
+def agreement(picture: Array, sound: Array) -> Array:
+    """Correlation at each lag [L]; arguments as in `read_lags`."""
+    return _correlations(_block_sums(picture, sound, len(picture)).sum(axis=0))
 
 
 def verdict(offset_ms: float) -> str:

@@ -5,6 +5,7 @@ every lag. It measures an offset; it is no proof that the lips say these words.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from evaluation.metrics.lip_sync import ridge
 from evaluation.metrics.lip_sync.cartoons import cartoon_reading
 from evaluation.metrics.lip_sync.lag import LARGEST_LAG_MS, LagReading, read_lags, verdict
 from evaluation.metrics.sound import mono_speech
+from evaluation.metrics.speech_features import speech_features
 from evaluation.metrics.voice_activity import heard
 from ltx2 import Clip
 from ltx2.errors import ResourceError
@@ -23,7 +25,7 @@ from ltx2.errors import ResourceError
 Array = NDArray[np.float64]
 
 LAG_STEP_MS = 10
-LEAST_EVIDENCE = 0.2
+LEAST_EVIDENCE = 0.28
 """Margin of the peak, scaled to a clip of three seconds, below which nothing is believed."""
 EVIDENCE_SECONDS, LONGEST_EVIDENCE_S = 3.0, 12.0
 LEAST_TRACK_S = 1.0
@@ -32,10 +34,8 @@ SILENCE = 1e-3
 """Root mean square of a sound that counts as none."""
 LEAST_MOVEMENT = 0.003
 """Standard deviation of the inner lips' opening, shares of the face's height, of a moving mouth."""
-LEAST_CARTOON_PEAK, LEAST_CARTOON_MARGIN = 0.9, 0.1
-"""Correlation of a puppet's mouth with its voice, and how far it stands above other lags."""
-OTHER_SPEAKS = 0.08
-"""Opening of another puppet's mouth from which the sound may be its."""
+LEAST_CARTOON_CONFIDENCE = 0.95
+"""Share of the world's other words that must fit a puppet's mouth worse than what is heard."""
 LEAST_CARTOON_MOVEMENT = 0.05
 
 
@@ -65,19 +65,19 @@ def measure(clip: Clip, expectation: Expectation) -> Outcome:  # noqa: PLR0911 -
     moving = [face for face in shown if np.nanstd(face.opening) > LEAST_MOVEMENT]
     if not moving:
         return still
-    expected = ridge.sound_predictors(speech, clip.duration_s)
+    features = speech_features(clip)
+    if isinstance(features, NotMeasurable):
+        return features
     weights = ridge.shipped_ridge().weights_for(clip)
-    readings = [
-        person_reading(face, expected @ weights, clip.frame_rate, clip.duration_s)
-        for face in moving
-    ]
+    expected = ridge.expected_movements(features, weights, speech, clip.duration_s)
+    readings = [person_reading(face, expected, clip.frame_rate, clip.duration_s) for face in moving]
     return _judged(readings, evidence_of, LEAST_EVIDENCE, faces)
 
 
 METRIC = Metric(
     name="lip_sync.landmarks",
-    version=1,
-    measured_by="landmark ridge, 1248 weights; puppets: mouth area against loudness",
+    version=2,
+    measured_by="landmarks against Whisper-base features by ridge; puppets: mouth against loudness",
     measure=measure,
 )
 
@@ -104,16 +104,17 @@ def evidence_of(reading: LagReading) -> float:
 def _judged_cartoon(
     clip: Clip, speech: NDArray[np.float32], moving: list[FaceTrack], faces: Faces
 ) -> Outcome:
+    # Puppets speak in turn, so whichever mouth is open widest belongs to the sound.
     openings = np.array([face.opening_of(len(clip.frames)) for face in moving], np.float64)
-    for number, opening in enumerate(openings.copy()):
-        # While another mouth moves more, the sound is that one's.
-        others = np.delete(openings, number, axis=0)
-        if len(others):
-            loudest = np.nan_to_num(others).max(axis=0)
-            openings[number, (loudest > OTHER_SPEAKS) & (loudest > opening)] = np.nan
-    readings = [cartoon_reading(opening, speech, clip.frame_rate) for opening in openings]
-    clear = [found for found in readings if found and found.margin >= LEAST_CARTOON_MARGIN]
-    return _judged(clear, lambda reading: reading.peak, LEAST_CARTOON_PEAK, faces)
+    seen = np.isfinite(openings).any(axis=0)
+    widest = np.where(seen, np.nan_to_num(openings).max(axis=0), np.nan)
+    found = cartoon_reading(widest, speech, clip.frame_rate)
+    if found is None:
+        return _judged([], evidence_of, 0.0, faces)
+    outcome = _judged(
+        [found.lag], lambda reading: 1 - found.chance, LEAST_CARTOON_CONFIDENCE, faces
+    )
+    return replace(outcome, details=dict(outcome.details) | {"chance": found.chance})
 
 
 def _judged(
@@ -121,7 +122,7 @@ def _judged(
     confidence: Callable[[LagReading], float],
     least: float,
     faces: Faces,
-) -> Outcome:
+) -> Measured | NotMeasurable:
     """The surest reading, if it is sure enough."""
     found = [reading for reading in readings if reading is not None]
     if not found:

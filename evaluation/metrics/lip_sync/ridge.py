@@ -1,8 +1,10 @@
-"""Lip movements expected from sound: a linear map from log-mel spectra, fitted by ridge.
+"""Lip movements expected from sound: a linear map from Whisper's features, fitted by ridge.
 
-Letters: T times at `RATE`, K features of the lips, M mel bands, P predictors, C training clips.
+Letters: T times at `RATE`, K features of the lips, N features of the sound of D numbers each,
+A of their principal axes, P = 3 A predictors, C training clips.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -10,11 +12,12 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter1d, uniform_filter1d
+from scipy.ndimage import uniform_filter1d
 from scipy.signal import butter, sosfiltfilt
 
 from evaluation.metrics.faces import CHIN, FOREHEAD, LOWER_LIP, MOUTH_CORNERS, UPPER_LIP, FaceTrack
 from evaluation.metrics.sound import SPEECH_RATE
+from evaluation.metrics.speech_features import FEATURE_RATE
 from ltx2 import Clip
 
 Array = NDArray[np.float64]
@@ -22,14 +25,12 @@ Array = NDArray[np.float64]
 RATE = 100.0
 BAND_HZ = (1.0, 8.0)
 """Syllables; slower is posture, faster is jitter of the landmarks."""
-NUM_MELS = 32
-TAPS_S = np.arange(-6, 7) * 0.02
-PENALTY = 4000.0
+TAPS_S = (-0.06, 0.0, 0.06)
+NUM_AXES = 96
+PENALTY = 8000.0
 """Of the squared weights, with every predictor and feature scaled to vary by 1."""
 OUTER_LIPS = (0, 17)
 LARGEST_HOLE_S = 0.2
-LOUDNESS_FLOOR = 1e-4
-"""Of the power beside the loud parts of a clip."""
 DIGITAL_SILENCE, SILENT_ROWS = 1e-9, 5
 """Power beside the loud parts that no microphone reaches, and for how many rows it must last."""
 WEIGHTS = Path(__file__).parent / "weights" / "landmark_ridge.npz"
@@ -46,8 +47,8 @@ class Ridge:
     that calibrating on the training clips is honest.
 
     Attributes:
-        weights: [P, K].
-        held_out: [C, P, K].
+        weights: [3, D, K], by tap.
+        held_out: [C, 3, D, K].
         signatures: of the training clips [C, 3 * 16].
     """
 
@@ -63,7 +64,7 @@ class Ridge:
             return cls(*(file[name].astype(np.float64) for name in names))
 
     def weights_for(self, clip: Clip) -> Array:
-        """Weights [P, K] that were not fitted on this clip."""
+        """Weights [3, D, K] that were not fitted on this clip."""
         away = np.abs(self.signatures - signature(clip)).max(axis=1)
         nearest = int(away.argmin())
         known = away[nearest] <= LARGEST_SIGNATURE_DIFFERENCE
@@ -76,11 +77,21 @@ def shipped_ridge() -> Ridge:
     return Ridge.load()
 
 
-def fit(pairs: list[tuple[Array, Array]]) -> Array:
-    """Weights [P, K] from predictors [T, P] and lip movements [T, K] of some clips."""
+def principal_axes(features: Sequence[NDArray[np.float32]]) -> Array:
+    """Axes along which features vary most, scaled so that they vary by 1 [D, A]."""
+    every = np.concatenate(features).astype(np.float64)
+    spread, axes = np.linalg.eigh(np.cov(every.T))
+    order = np.argsort(-spread)[:NUM_AXES]
+    scaled: Array = axes[:, order] / np.sqrt(spread[order])
+    return scaled
+
+
+def fit(pairs: Sequence[tuple[Array, Array]], axes: Array) -> Array:
+    """Weights [3, D, K] from predictors [T, P] along axes [D, A] and lip movements [T, K]."""
     gram = sum(sound.T @ sound for sound, _ in pairs) + PENALTY * np.eye(pairs[0][0].shape[1])
     products = sum(sound.T @ lips for sound, lips in pairs)
-    return np.linalg.solve(gram, products).astype(np.float64)
+    along = np.linalg.solve(gram, products).reshape(len(TAPS_S), axes.shape[1], -1)
+    return np.einsum("da,tak->tdk", axes, along).astype(np.float64)
 
 
 def signature(clip: Clip) -> Array:
@@ -115,41 +126,60 @@ def lip_movements(face: FaceTrack, frame_rate: float, duration_s: float) -> Arra
     return moves / (np.nanstd(moves, axis=0) + 1e-12)
 
 
-def sound_predictors(speech: NDArray[np.float32], duration_s: float) -> Array:
-    """Log-mel spectra around each time, band-passed [T, P], of mono sound at 16 kHz.
+def expected_movements(
+    features: NDArray[np.float32], weights: Array, speech: NDArray[np.float32], duration_s: float
+) -> Array:
+    """Movements that the sound lets expect, band-passed [T, K].
 
     NaN in digital silence: that is where a sound was cut or shifted, not where somebody pauses.
+
+    Args:
+        features: of the sound [N, D] (`speech_features`).
+        weights: [3, D, K].
+        speech: the sound itself, mono at 16 kHz.
+        duration_s: of the clip.
     """
-    bands, silent = _log_mel(speech)
-    heard = bands[~silent] if not silent.all() else bands
-    bands = (bands - heard.mean(axis=0)) / (heard.std(axis=0) + 1e-3)
-    bands[silent] = 0.0
-    bands = gaussian_filter1d(bands, 1.0, axis=0)
+    silent = digital_silence(speech, duration_s)
+    moves = np.zeros((len(silent), weights.shape[2]))
+    # Silence that was put in is nothing that somebody said.
+    shown = _at_rate(features, len(silent))
+    shown[silent] = shown[~silent].mean(axis=0) if not silent.all() else 0.0
+    rows = np.arange(len(silent))
+    for tap, part in zip(TAPS_S, weights, strict=True):
+        moves += (shown @ part)[np.clip(rows + round(tap * RATE), 0, len(rows) - 1)]
+    moves = _band_passed(moves)
+    moves[silent] = np.nan
+    return moves
+
+
+def tap_features(
+    features: NDArray[np.float32], duration_s: float, axes: Array
+) -> NDArray[np.float64]:
+    """What `fit` takes [T, 3 * A]: features along some axes [D, A], at each tap, band-passed."""
     count = int(duration_s * RATE)
-    taps = np.round(TAPS_S * RATE).astype(int)
-    rows = np.clip(np.arange(count)[:, None] + taps, 0, len(bands) - 1)
-    predictors = _band_passed(bands[rows].reshape(count, -1))
-    predictors[silent[rows[:, len(taps) // 2]]] = np.nan
-    return predictors
+    shown = _at_rate(features, count) @ axes
+    rows = np.arange(count)
+    taps = [shown[np.clip(rows + round(tap * RATE), 0, count - 1)] for tap in TAPS_S]
+    return _band_passed(np.concatenate(taps, axis=1))
 
 
-def _log_mel(speech: NDArray[np.float32]) -> tuple[Array, NDArray[np.bool_]]:
-    """Logarithm of mel spectra [T, M], and where there is digital silence [T]."""
-    import librosa
+def digital_silence(speech: NDArray[np.float32], duration_s: float) -> NDArray[np.bool_]:
+    """Where the sound [S] is quieter than any microphone [T]."""
+    count, hop = int(duration_s * RATE), round(SPEECH_RATE / RATE)
+    padded = np.pad(speech, (0, max(0, count * hop - speech.size)))[: count * hop]
+    power = np.square(padded.astype(np.float64)).reshape(count, hop).mean(axis=1)
+    loud = np.quantile(power, 0.95) + 1e-12
+    quiet = (power < DIGITAL_SILENCE * loud).astype(float)
+    return uniform_filter1d(quiet, SILENT_ROWS) > 0.5
 
-    power = librosa.feature.melspectrogram(
-        y=speech,
-        sr=SPEECH_RATE,
-        n_fft=512,
-        hop_length=round(SPEECH_RATE / RATE),
-        n_mels=NUM_MELS,
-        fmin=60,
-        fmax=7600,
-    )
-    mean = power.mean(axis=0)
-    loud = np.quantile(mean, 0.95) + 1e-12
-    silent = uniform_filter1d((mean < DIGITAL_SILENCE * loud).astype(float), SILENT_ROWS) > 0.5
-    return np.log(power / loud + LOUDNESS_FLOOR).T.astype(np.float64), silent
+
+def _at_rate(features: NDArray[np.float32], count: int) -> Array:
+    """Features, whose times are the middles of 20 ms, at the middles of 10 ms [T, D]."""
+    places = np.clip((np.arange(count) + 0.5) * FEATURE_RATE / RATE - 0.5, 0, len(features) - 1)
+    first = np.minimum(places.astype(int), max(0, len(features) - 2))
+    share = (places - first)[:, None]
+    last = np.minimum(first + 1, len(features) - 1)
+    return features[first] * (1 - share) + features[last] * share
 
 
 def _distance(points: Array, a: int, b: int) -> Array:

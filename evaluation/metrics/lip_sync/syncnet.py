@@ -26,7 +26,7 @@ NUM_FACES = 3
 NO_WEIGHTS = NotMeasurable(
     "SyncNet's weights are not on this machine.",
     f"Take syncnet_v2.model from www.robots.ox.ac.uk/~vgg/software/lipsync and set"
-    f" {WEIGHTS_VARIABLE} to its path.",
+    f" {WEIGHTS_VARIABLE} to its path, or to a copy on the Hugging Face Hub as OWNER/REPO/FILE.",
 )
 
 
@@ -44,7 +44,10 @@ def measure(clip: Clip, expectation: Expectation) -> Outcome:
         shown = [face for face in faces.tracks if _is_large(face)][:NUM_FACES]
         if not shown:
             return NotMeasurable(f"No face of {LEAST_FACE_PX} px is seen in {LEAST_FRAMES} frames.")
-        return max((_read(face, clip, Path(given)) for face in shown), key=_confidence)
+        from evaluation.networks.syncnet import find_weights
+
+        weights = find_weights(given)
+        return max((_read(face, clip, weights) for face in shown), key=_confidence)
     except LTX2Error as error:
         return NotMeasurable(error.message, error.next_step)
 

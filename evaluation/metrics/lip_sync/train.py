@@ -11,12 +11,14 @@ from typing import Annotated
 import numpy as np
 import typer
 
+from evaluation.measurement import NotMeasurable
 from evaluation.metrics.faces import FaceTrack, find_faces
 from evaluation.metrics.lip_sync import ridge
 from evaluation.metrics.lip_sync.landmarks import evidence_of, person_reading
 from evaluation.metrics.sound import mono_speech
+from evaluation.metrics.speech_features import speech_features
 from ltx2 import Clip
-from ltx2.errors import LTX2Error, MediaError
+from ltx2.errors import LTX2Error, MediaError, ResourceError
 
 
 def train(
@@ -32,13 +34,12 @@ def train(
             typer.echo(f"{path.name}: left out. {error}", err=True)
     held_out = []
     for example in examples:
-        others = [other.pair for other in examples if other is not example]
-        held_out.append(ridge.fit(others))
+        held_out.append(_fitted([other for other in examples if other is not example]))
         typer.echo(_line(example, held_out[-1]))
     out.parent.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(
         out,
-        weights=ridge.fit([example.pair for example in examples]).astype(np.float32),
+        weights=_fitted(examples).astype(np.float32),
         held_out=np.array(held_out, np.float32),
         signatures=np.array([example.signature for example in examples], np.float32),
     )
@@ -47,21 +48,26 @@ def train(
 
 @dataclass(frozen=True)
 class _Example:
-    """What is kept of a clip: predictors [T, P], movements [T, K] and what a reading needs."""
+    """What is kept of a clip: features [N, D], movements [T, K] and what a reading needs."""
 
     name: str
     face: FaceTrack
-    predictors: np.ndarray
+    features: np.ndarray
     movements: np.ndarray
     signature: np.ndarray
+    speech: np.ndarray
     frame_rate: float
     duration_s: float
 
-    @property
-    def pair(self) -> tuple[np.ndarray, np.ndarray]:
-        """What is fitted: only where both are known."""
-        known = np.isfinite(self.movements).all(axis=1) & np.isfinite(self.predictors).all(axis=1)
-        return self.predictors[known], self.movements[known]
+
+def _fitted(examples: list[_Example]) -> np.ndarray:
+    axes = ridge.principal_axes([example.features for example in examples])
+    pairs = []
+    for example in examples:
+        predictors = ridge.tap_features(example.features, example.duration_s, axes)
+        known = np.isfinite(example.movements).all(axis=1)
+        pairs.append((predictors[known], example.movements[known]))
+    return ridge.fit(pairs, axes)
 
 
 def _example(path: Path) -> _Example:
@@ -69,19 +75,25 @@ def _example(path: Path) -> _Example:
     faces = find_faces(clip, cartoon=False).tracks
     if not faces:
         raise MediaError(f"{path.name} shows no face.", next_step="Leave it out.")
+    features = speech_features(clip)
+    if isinstance(features, NotMeasurable):
+        raise ResourceError(features.reason, next_step=features.next_step)
     return _Example(
         path.stem,
         faces[0],
-        ridge.sound_predictors(mono_speech(clip), clip.duration_s),
+        features,
         ridge.lip_movements(faces[0], clip.frame_rate, clip.duration_s),
         ridge.signature(clip),
+        mono_speech(clip),
         clip.frame_rate,
         clip.duration_s,
     )
 
 
 def _line(example: _Example, weights: np.ndarray) -> str:
-    expected = example.predictors @ weights
+    expected = ridge.expected_movements(
+        example.features, weights, example.speech, example.duration_s
+    )
     reading = person_reading(example.face, expected, example.frame_rate, example.duration_s)
     if reading is None:
         return f"{example.name}: nothing to compare"

@@ -6,8 +6,8 @@ from evaluation.measurement import Measured, NotMeasurable
 from evaluation.metrics import speakers, voice_activity
 from evaluation.metrics.faces import Faces, FaceTrack
 from evaluation.metrics.line_spans import spans_by_turns, spans_by_words, without_pauses
-from evaluation.metrics.speakers import METRIC, places_of
-from evaluation.metrics.speech import Transcript, Word
+from evaluation.metrics.speakers import METRICS, places_of
+from evaluation.metrics.speech_types import Transcript, Word
 from evaluation.metrics.voice_activity import Span
 from ltx2 import Clip
 
@@ -76,14 +76,14 @@ def test_places_are_told_within_a_shot():
 )
 def test_what_is_missing_is_said(expectation, reason):
     clip = Clip(np.zeros((9, 32, 32, 3), np.uint8), np.zeros((2, 0), np.float32), 24.0, 16_000)
-    outcome = METRIC.measure(clip, expectation)
+    outcome = METRICS[0].measure(clip, expectation)
     assert isinstance(outcome, NotMeasurable)
     assert reason in outcome.reason
 
 
 def test_a_clip_without_faces_is_not_measurable():
     clip = Clip(np.zeros((9, 32, 32, 3), np.uint8), np.zeros((2, 6000), np.float32), 24.0, 16_000)
-    outcome = METRIC.measure(clip, Expectation(lines=tuple(lines("hello")), is_cartoon=True))
+    outcome = METRICS[0].measure(clip, Expectation(lines=tuple(lines("hello")), is_cartoon=True))
     assert isinstance(outcome, NotMeasurable)
 
 
@@ -127,7 +127,7 @@ def test_rendered_puppets_are_told_apart():
                 ExpectedLine(line.word, line.language, None, sides[line.speaker ^ int(turned)])
                 for line in scene.lines
             )
-            outcome = METRIC.measure(clip, Expectation(lines=asked, is_cartoon=True))
+            outcome = METRICS[0].measure(clip, Expectation(lines=asked, is_cartoon=True))
             if isinstance(outcome, Measured):
                 counts = outcome.details["counts"]
                 right += counts[found]
@@ -142,7 +142,7 @@ def test_the_man_who_visibly_speaks_is_named(data_folder):
     clip = Clip.load(data_folder / "clips" / "ovi_4.mp4")
     text = "Continue to be a smart ass and Tarani here will kill you like he wants to."
     asked = Expectation(lines=(ExpectedLine(text, "en", "the dark-haired man", "left"),))
-    outcome = METRIC.measure(clip, asked)
+    outcome = METRICS[0].measure(clip, asked)
     if isinstance(outcome, NotMeasurable) and outcome.next_step:
         pytest.skip(outcome.next_step)
     assert isinstance(outcome, Measured)

@@ -1,0 +1,70 @@
+"""What puppets say, by the recogniser of their own world, declared as such.
+
+It picks the nearest of the world's 34 words or none, so it flatters; recognisers of human speech
+read few of the single synthetic words (README.md of this folder has both figures).
+"""
+
+import numpy as np
+
+from evaluation.measurement import NotMeasurable
+from evaluation.metrics.line_spans import without_pauses
+from evaluation.metrics.speech_types import Transcript, Word
+from evaluation.metrics.voice_activity import VoiceActivity
+from ltx2.errors import ResourceError
+from ltx2.puppet import PuppetWord, hear_words
+
+RECOGNISER = "the puppet world's own: nearest of its 34 words"
+REPEAT_S, REPEAT_TOLERANCE_S = 2.0, 0.3
+"""Puppets say their lines again every two seconds; a repetition is no second line."""
+SHORTEST_WORD_S = 0.15
+UNKNOWN = "?"
+
+
+def puppet_transcript(speech: np.ndarray, activity: VoiceActivity) -> Transcript | NotMeasurable:
+    """The words of a clip of puppets, without repetitions.
+
+    Args:
+        speech: mono at 16 kHz [S].
+        activity: where somebody speaks in it.
+    """
+    spans = [
+        (span.start_s, span.end_s)
+        for span in without_pauses(speech, activity.spans)
+        if span.duration_s >= SHORTEST_WORD_S
+    ]
+    if not spans:
+        return NotMeasurable("Nobody speaks.")
+    try:
+        heard = _without_repeats(hear_words(speech, spans))
+    except ResourceError as error:
+        return NotMeasurable(error.message, error.next_step)
+    known = [word for word in heard if word.word]
+    languages = [word.language for word in known]
+    language = max(languages, key=languages.count) if languages else ""
+    words = tuple(
+        Word(word.word or UNKNOWN, word.start_s, word.end_s, min(1.0, word.margin))
+        for word in heard
+    )
+    return Transcript(
+        text=" ".join(word.text for word in words),
+        words=words,
+        language=language,
+        language_probability=languages.count(language) / len(heard) if languages else 0.0,
+        speech_s=activity.speech_s,
+        recogniser=RECOGNISER,
+        is_intelligible=bool(known),
+    )
+
+
+def _without_repeats(words: tuple[PuppetWord, ...]) -> list[PuppetWord]:
+    first: list[PuppetWord] = []
+    for word in words:
+        is_repeat = any(
+            abs((word.start_s - before.start_s + REPEAT_S / 2) % REPEAT_S - REPEAT_S / 2)
+            < REPEAT_TOLERANCE_S
+            and word.start_s - before.start_s > REPEAT_S / 2
+            for before in first
+        )
+        if not is_repeat:
+            first.append(word)
+    return first
