@@ -13,6 +13,7 @@ import pytest
 from evaluation.preference import export
 from evaluation.preference.store import Store
 from tests.conftest import ROOT
+from tests.postgresql import NoPostgreSQLError, postgresql_server
 
 SERVER = "tests.unit.evaluation.preference.served"
 
@@ -71,8 +72,20 @@ def rate(base, study_id, acknowledged, stop):
         stop.set()
 
 
-def test_kill_9_in_the_middle_of_voting_loses_no_acknowledged_vote(tmp_path):
-    url, port = f"sqlite:///{tmp_path / 'studies.db'}", a_port()
+@pytest.fixture(params=["SQLite", "PostgreSQL"])
+def url(request, tmp_path):
+    if request.param == "SQLite":
+        yield f"sqlite:///{tmp_path / 'studies.db'}"
+        return
+    try:
+        with postgresql_server() as url:
+            yield url
+    except NoPostgreSQLError as error:
+        pytest.skip(str(error))
+
+
+def test_kill_9_in_the_middle_of_voting_loses_no_acknowledged_vote(url, tmp_path):
+    port = a_port()
     server, study_id, base = serve(url, tmp_path, port)
     acknowledged, stop = [], threading.Event()
     raters = [
