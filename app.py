@@ -1,12 +1,14 @@
 """Everything on one page: `python app.py`, `make demo` or `python -m ltx2 serve`, with flags."""
 
 import os
+from pathlib import Path
 
 import typer
 
 from evaluation.ui.rating import open_rating, rating_routers
 from evaluation.ui.rating_tabs import rating_tabs
 from ltx2.errors import LTX2Error
+from ltx2.request import Request
 from ltx2.serving.zero_gpu import is_zero_gpu
 from ltx2.settings import Settings
 from ltx2.ui.serve_command import command_with
@@ -21,7 +23,15 @@ def run(settings: Settings) -> None:
         lends_gpu=is_zero_gpu(os.environ),
         routers=rating_routers(rating),
         extra_tabs=rating_tabs(rating),
+        examine=examine,
     )
+
+
+def examine(clip: Path, request: Request) -> str:
+    """The health card of a clip; what it needs is loaded with the first one."""
+    from evaluation.ui.health import examine as find_faults
+
+    return find_faults(clip, request)
 
 
 def main() -> None:

@@ -12,14 +12,17 @@ import gradio as gr
 from ltx2.errors import LTX2Error, RequestError
 from ltx2.media.decode import read_recipe
 from ltx2.media.guarded import read_recipe_guarded
+from ltx2.media.recipe_tag import parse_recipe
 from ltx2.request import AppliedLora, Recipe
 from ltx2.serving.access import Door
 from ltx2.serving.jobs import Cancelled, Done, End, Failed, Job, Queued, Running
 from ltx2.serving.worker import JobQueue
 from ltx2.ui.api import GENERATE_VIDEO
+from ltx2.ui.compare import Comparison, bind_comparison, build_comparison
 from ltx2.ui.composer import Draft, written
 from ltx2.ui.errors import error_in_words, errors_on_page
 from ltx2.ui.events import ANSWERED, QUIET, Update
+from ltx2.ui.examination import Examination, Examine
 from ltx2.ui.form import (
     MAX_COPIES,
     RANDOM_SEEDS,
@@ -37,7 +40,9 @@ from ltx2.ui.limits import limited
 from ltx2.ui.memory import RESTORED, bind_memory, build_memory, recall, unchanged
 from ltx2.ui.modes import DIALOGUE
 from ltx2.ui.result import (
+    NOTHING,
     Result,
+    Shown,
     build_result,
     lend,
     render_failure,
@@ -79,6 +84,34 @@ OPENED_JS = """
 """
 """Who follows a link sees its clip."""
 
+DROP_JS = """
+() => {
+    const input = () => document.querySelector("#restore input[type=file]");
+    const form = () => document.getElementById("generate");
+    // Other fields for files take what is dropped on them, and say so.
+    const isOurs = (event) => !event.defaultPrevented && form()?.offsetParent
+        && [...(event.dataTransfer?.types ?? [])].includes("Files");
+    const mark = (is) => document.body.classList.toggle("dropping", is);
+    document.addEventListener("dragover", (event) => {
+        if (!isOurs(event)) return mark(false);
+        event.preventDefault();
+        mark(true);
+    });
+    document.addEventListener("dragleave", (event) => event.relatedTarget ?? mark(false));
+    document.addEventListener("drop", (event) => {
+        mark(false);
+        if (!isOurs(event) || !input()) return;
+        event.preventDefault();
+        const carried = new DataTransfer();
+        carried.items.add(event.dataTransfer.files[0]);
+        input().files = carried.files;
+        input().dispatchEvent(new Event("change", {bubbles: true}));
+    });
+    return [];
+}
+"""
+"""A file that is dropped anywhere on the form is handed to the button for files."""
+
 STOP, STOPPING = phrase("Stop"), phrase("Stopping…")
 
 OTHER_MODEL = phrase(
@@ -93,28 +126,11 @@ GENERATE = "generate"
 MAKING = "making"
 """Gradio's name for the line in which clips wait that are made inside their requests."""
 
+MAX_RECIPE_BYTES = 2**20
+"""Of a recipe beside a clip; one with two prompts of full length has an eighth."""
+
 MAX_PROGRAMS = 20
 """Programs that wait for their clips at once; each keeps one of Gradio's 40 threads busy."""
-
-
-@dataclass(frozen=True)
-class Shown:
-    """What the page knows of the job that it shows, so that only what is new is sent.
-
-    Attributes:
-        job: its id; empty for none.
-        status: where it stood.
-        step: of the last preview; 0 before there is one.
-        stop: label of the button to stop it; empty for none.
-    """
-
-    job: str = ""
-    status: str = ""
-    step: int = 0
-    stop: str = ""
-
-
-NOTHING = Shown()
 
 
 @dataclass(frozen=True)
@@ -131,8 +147,9 @@ class GenerateView:
     generate: gr.Button
     stop: gr.Button
     fit: gr.HTML
-    clip_file: gr.File
+    clip_file: gr.UploadButton
     result: Result
+    comparison: Comparison
     job: gr.Textbox
     memory: gr.BrowserState
     shown: gr.State
@@ -168,15 +185,19 @@ def build_generate(queue: JobQueue) -> GenerateView:
                 )
                 stop = gr.Button(label(STOP), visible=False, elem_id="stop", scale=1, min_width=90)
             fit = gr.HTML("", elem_id="fit")
-            with gr.Accordion(label("Make a clip again"), open=False):
-                clip_file = gr.File(
-                    label=label("Drop a clip of ours: its settings come back"),
-                    file_types=[".mp4"],
-                    height=110,
+            with gr.Row(elem_id="restore"):
+                clip_file = gr.UploadButton(
+                    label("Settings of a clip's file"),
+                    file_types=[".mp4", ".json"],
+                    size="sm",
                     elem_id="clip-file",
+                    min_width=160,
                 )
+                gr.Markdown(label("Or drop a clip of ours, or its recipe, anywhere on this page."))
         with gr.Column(scale=6, min_width=320, elem_id="result"):
             result = build_result()
+            with result.details:
+                comparison = build_comparison()
     return GenerateView(
         form=form,
         generate=generate,
@@ -184,6 +205,7 @@ def build_generate(queue: JobQueue) -> GenerateView:
         fit=fit,
         clip_file=clip_file,
         result=result,
+        comparison=comparison,
         job=gr.Textbox(visible=False),
         memory=build_memory(),
         shown=gr.State(NOTHING),
@@ -194,7 +216,12 @@ def build_generate(queue: JobQueue) -> GenerateView:
 
 
 def bind_generate(
-    view: GenerateView, queue: JobQueue, owner: gr.BrowserState, page: gr.Blocks, door: Door
+    view: GenerateView,
+    queue: JobQueue,
+    owner: gr.BrowserState,
+    page: gr.Blocks,
+    door: Door,
+    examine: Examine | None = None,
 ) -> None:
     """Events of the view."""
     form, result = view.form, view.result
@@ -224,6 +251,17 @@ def bind_generate(
     view.stop.click(handlers.on_stop, [owner, view.shown], view.stop, **ANSWERED)
     loaded = page.load(handlers.on_load, owner, view.showing, **QUIET)
     loaded.success(None, None, None, js=OPENED_JS, api_visibility="private")
+    page.load(None, None, None, js=DROP_JS, api_visibility="private")
+    bind_comparison(view.comparison, view.shown, result.video, queue, owner)
+    if examine is not None:
+        # The clip is in sight before it is examined, one at a time.
+        result.video.change(
+            Examination(queue, examine).on_shown,
+            view.shown,
+            result.health,
+            concurrency_limit=1,
+            **ANSWERED,
+        )
     gr.Button(visible=False).click(
         handlers.generate_video,
         form.inputs,
@@ -436,7 +474,7 @@ class GenerateHandlers:
     def on_clip(self, path: str | None) -> list[Update]:
         """Every field as it was for a clip of ours."""
         with errors_on_page():
-            recipe = None if path is None else read_recipe_guarded(path)
+            recipe = None if path is None else _recipe_of(Path(path))
             if recipe is None:
                 raise RequestError(
                     "This file has no recipe.",
@@ -626,6 +664,18 @@ class GenerateHandlers:
                 raise RequestError("The clip was stopped.", next_step="Generate it again.")
             case _:
                 raise RequestError("The clip is not made yet.", next_step="Wait for it.")
+
+
+def _recipe_of(file: Path) -> Recipe | None:
+    """The recipe inside a clip, or in the file that the page wrote beside it.
+
+    Raises:
+        MediaError: the file is damaged.
+    """
+    if file.suffix.lower() != ".json":
+        return read_recipe_guarded(file)
+    with file.open("rb") as opened:
+        return parse_recipe(opened.read(MAX_RECIPE_BYTES).decode("utf-8", "replace"))
 
 
 def _keep(count: int) -> tuple[Any, ...]:

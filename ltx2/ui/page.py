@@ -14,6 +14,7 @@ from ltx2.serving.models import Offer
 from ltx2.serving.shelf import downloads_root
 from ltx2.serving.worker import JobQueue
 from ltx2.settings import Settings
+from ltx2.ui.examination import Examine
 from ltx2.ui.generate import GENERATE, bind_generate, bind_open, build_generate
 from ltx2.ui.grid import GRID, bind_grid, build_grid
 from ltx2.ui.language import Label, label, translations
@@ -43,6 +44,7 @@ def build_page(
     downloads: Downloads | None = None,
     settings: Settings | None = None,
     extra_tabs: Sequence[ExtraTab] = (),
+    examine: Examine | None = None,
 ) -> gr.Blocks:
     """The page around a queue, with every event bound, ready for `serve`.
 
@@ -52,6 +54,7 @@ def build_page(
         downloads: of weights; usually into the usual settings' folder.
         settings: that the server was started with.
         extra_tabs: after the page's own.
+        examine: what is told beside every clip that was made.
     """
     settings = settings or Settings()
     door = door or Door(settings)
@@ -74,7 +77,7 @@ def build_page(
                 grid = build_grid(grid_tab, queue.models[0])
             with gr.Tab(label("Models"), id="models", render_children=True) as models_tab:
                 models = build_models(models_tab, downloads)
-        bind_generate(generate, queue, visitor, page, door)
+        bind_generate(generate, queue, visitor, page, door, examine)
         bind_library(library, queue, visitor)
         bind_grid(grid, queue, visitor, page, tabs, door)
         bind_models(models, queue, downloads, door, settings)

@@ -44,6 +44,26 @@ COPY_LINK_JS = """
 
 
 @dataclass(frozen=True)
+class Shown:
+    """What the page knows of the job that it shows, so that only what is new is sent.
+
+    Attributes:
+        job: its id; empty for none.
+        status: where it stood.
+        step: of the last preview; 0 before there is one.
+        stop: label of the button to stop it; empty for none.
+    """
+
+    job: str = ""
+    status: str = ""
+    step: int = 0
+    stop: str = ""
+
+
+NOTHING = Shown()
+
+
+@dataclass(frozen=True)
 class Result:
     """Components that show a job."""
 
@@ -56,6 +76,7 @@ class Result:
     again: gr.Button
     use_settings: gr.Button
     link: gr.Button
+    health: gr.HTML
     recipe: gr.Code
 
 
@@ -80,6 +101,7 @@ def build_result() -> Result:
             again = gr.Button(label("Again, with a new seed"), size="sm", min_width=120)
             use_settings = gr.Button(label("Use these settings"), size="sm", min_width=120)
             link = gr.Button(label("Copy link"), size="sm", min_width=120)
+        health = gr.HTML("", elem_id="health")
         with gr.Accordion(label("Recipe, also inside the file"), open=False, elem_id="recipe"):
             recipe = gr.Code(
                 language="json",
@@ -101,6 +123,7 @@ def build_result() -> Result:
         again=again,
         use_settings=use_settings,
         link=link,
+        health=health,
         recipe=recipe,
     )
 

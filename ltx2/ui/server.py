@@ -15,6 +15,7 @@ from ltx2.serving.store import Store
 from ltx2.serving.worker import JobQueue, Limits
 from ltx2.serving.zero_gpu import Lender
 from ltx2.settings import Settings
+from ltx2.ui.examination import Examine
 from ltx2.ui.page import build_page, serve
 from ltx2.ui.tabs import ExtraTab
 
@@ -28,6 +29,7 @@ def run_server(
     lends_gpu: bool = False,
     routers: Sequence[APIRouter] = (),
     extra_tabs: Sequence[ExtraTab] = (),
+    examine: Examine | None = None,
 ) -> None:
     """Serves the page until the process is stopped.
 
@@ -36,6 +38,7 @@ def run_server(
         lends_gpu: a GPU is there only inside requests, as on ZeroGPU.
         routers: further pages of the same server.
         extra_tabs: of the page, after its own.
+        examine: what the page tells beside every clip that was made.
 
     Raises:
         LTX2Error: the model or the folder of data cannot be used.
@@ -64,7 +67,12 @@ def run_server(
         queue.start()
     try:
         page = build_page(
-            queue, door=door, downloads=downloads, settings=settings, extra_tabs=extra_tabs
+            queue,
+            door=door,
+            downloads=downloads,
+            settings=settings,
+            extra_tabs=extra_tabs,
+            examine=examine,
         )
         serve(
             page,

@@ -6,6 +6,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from evaluation.ui.health import examine
 from ltx2.errors import GenerationError
 from ltx2.serving.access import Door
 from ltx2.serving.downloads import Downloads
@@ -49,7 +50,13 @@ def main() -> None:
     settings = Settings.from_environment({**os.environ, "LTX2_DATA": str(folder)})
     door = Door(settings)
     serve(
-        build_page(queue, door=door, settings=settings, downloads=Downloads(folder / "models")),
+        build_page(
+            queue,
+            door=door,
+            settings=settings,
+            downloads=Downloads(folder / "models"),
+            examine=examine,
+        ),
         queue,
         door=door,
         auth=settings.login,

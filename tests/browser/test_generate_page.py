@@ -264,8 +264,7 @@ def test_a_clip_that_is_dropped_on_the_page_brings_its_settings_back(page, tmp_p
     clip = tmp_path / "clip.mp4"
     download.value.save_as(clip)
     page.goto(page.url.split("?")[0])
-    page.get_by_text("Make a clip again").click()
-    page.locator("#clip-file input[type=file]").set_input_files(clip)
+    page.locator("#restore input[type=file]").set_input_files(clip)
     page.wait_for_function("() => document.querySelector('#prompt textarea').value")
     assert page.locator("#prompt textarea").input_value() == "A <b>cat</b>."
     page.get_by_text("More", exact=True).click()

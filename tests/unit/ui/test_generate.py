@@ -18,6 +18,7 @@ from ltx2.ui.api import GENERATE_VIDEO_PARAMETERS
 from ltx2.ui.form import MAX_COPIES
 from ltx2.ui.generate import NOTHING, RESTORED, Shown
 from ltx2.ui.modes import DIALOGUE, TEXT
+from ltx2.ui.result import render_recipe
 from ltx2.ui.visitors import checked
 from tests.builders import a_clip
 from tests.fakes.model import PROFILE, FakeModel
@@ -395,6 +396,16 @@ def test_a_file_that_is_no_video_is_refused(queue, tmp_path):
     with pytest.raises(gr.Error) as shown:
         handlers(queue).on_clip(str(broken))
     assert "Something broke" not in shown.value.message
+
+
+def test_the_recipe_beside_a_clip_brings_its_settings_back(queue, tmp_path):
+    beside = tmp_path / "recipe.json"
+    beside.write_text(render_recipe(a_recipe(prompt="a \u732b", seed=9)), "utf-8")
+    back = restored(handlers(queue).on_clip(str(beside)))
+    assert (back["prompt"], back["seed"]) == ("a \u732b", 9)
+    beside.write_bytes(b"\xff{")
+    with pytest.raises(gr.Error, match="no recipe"):
+        handlers(queue).on_clip(str(beside))
 
 
 def test_what_does_not_come_back_is_said(queue, capsys):
