@@ -9,6 +9,7 @@ from typing import Annotated
 import torch
 import typer
 
+from ltx2.errors import GenerationCancelled, LTX2Error
 from ltx2.training.puppet import stages
 from ltx2.training.puppet.lora_clips import LESSONS, write_clips
 from ltx2.training.puppet.loras import train_loras
@@ -21,6 +22,7 @@ Folder = Annotated[Path, typer.Option(help="work folder, kept between runs")]
 Threads = Annotated[int, typer.Option(help="processor threads to use")]
 Steps = Annotated[int, typer.Option(help="steps in total, counting those already done")]
 Target = Annotated[Path, typer.Option(help="checkpoint folder to write")]
+EXIT_CANCELLED = 130
 DEFAULT_FOLDER, WEIGHTS_FOLDER = Path("runs/puppet"), Path("ltx2/weights/puppet")
 
 
@@ -310,5 +312,17 @@ def strip(
     write_strip(rows, target)
 
 
+def main() -> None:
+    """Runs a command; foreseen failures are a line, and a stopped stage can be run again."""
+    try:
+        app()
+    except GenerationCancelled:
+        typer.echo("Stopped; the same command goes on from here.", err=True)
+        raise SystemExit(EXIT_CANCELLED) from None
+    except LTX2Error as error:
+        typer.echo(f"Error: {error}", err=True)
+        raise SystemExit(1) from error
+
+
 if __name__ == "__main__":
-    app()
+    main()

@@ -17,7 +17,7 @@ from ltx2.training.config import TrainConfig as Config
 from ltx2.training.precompute import Size, precompute
 from ltx2.training.puppet import architecture
 from ltx2.training.puppet.lora_clips import LESSONS, write_clips
-from ltx2.training.trainer import train
+from ltx2.training.trainer import stopped_by_signals, train
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +56,8 @@ def train_lora(folder: Path, target: Path, lesson: str, *, steps: int = STEPS) -
     write_clips(work / "clips", lesson, count=CLIPS)
     size = Size(architecture.WIDTH, architecture.HEIGHT, architecture.NUM_FRAMES)
     precompute(work / "clips", work / "examples", model=str(target), sizes=[size])
-    trained = train(configuration(work, target, steps=steps))
+    with stopped_by_signals() as should_stop:
+        trained = train(configuration(work, target, steps=steps), should_stop=should_stop)
     file = target / "loras" / f"{lesson}.safetensors"
     log = target / "training" / f"{log_name(lesson)}.jsonl"
     for path in (file, log):

@@ -15,7 +15,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from ltx2.diffusion.guidance import Pass
 from ltx2.diffusion.schedules import shifted_sigmas
@@ -29,7 +30,16 @@ from ltx2.request import Guidance, ModelProfile
 from ltx2.training import autoencoders
 from ltx2.training.distill import Distillation
 from ltx2.training.flow import FullPrecisionAttention, flow_loss
-from ltx2.training.loop import RunOptions, Schedule, last_figures, load_average, run
+from ltx2.training.loop import (
+    Average,
+    Hooks,
+    RunOptions,
+    Schedule,
+    Step,
+    last_figures,
+    load_average,
+    run,
+)
 from ltx2.training.optimizers import build_optimizers
 from ltx2.training.puppet import architecture
 from ltx2.training.puppet.data import (
@@ -61,6 +71,7 @@ from ltx2.training.puppet.scenes import WORDS
 from ltx2.training.puppet.text import write_text_encoder_folder
 from ltx2.training.puppet.warm_start import redistilled
 from ltx2.training.puppet.weights import AnyModule, load_weights, save_weights, weights_path
+from ltx2.training.trainer import stopped_by_signals
 from ltx2.training.upsampling import upsampler_step
 
 logger = logging.getLogger(__name__)
@@ -172,7 +183,7 @@ def train_video_vae(folder: Path, *, steps: int = VIDEO_VAE_STEPS) -> None:
         return shards.random_video(batch, num_frames, generator)
 
     step = autoencoders.video_vae_step(vae, clips, latent_noise=0.03, train_encoder=True)
-    average = run(
+    average = _run(
         vae,
         build_optimizers([vae], matrix_rate=4e-3, other_rate=1e-3),
         step,
@@ -194,7 +205,7 @@ def train_video_decoder(folder: Path, *, steps: int = VIDEO_DECODER_STEPS) -> No
 
     step = autoencoders.video_vae_step(vae, clips, latent_noise=0.05, train_encoder=False)
     options = RunOptions(folder / "video_decoder.pt", Schedule(steps, decay=0.7))
-    run(vae, build_optimizers([vae.decoder], matrix_rate=1.5e-3, other_rate=5e-4), step, options)
+    _run(vae, build_optimizers([vae.decoder], matrix_rate=1.5e-3, other_rate=5e-4), step, options)
 
 
 def train_audio_vae(folder: Path, *, steps: int = AUDIO_VAE_STEPS) -> None:
@@ -215,7 +226,7 @@ def train_audio_vae(folder: Path, *, steps: int = AUDIO_VAE_STEPS) -> None:
     step = autoencoders.audio_vae_step(vae, mel_front_end, waveforms, latent_noise=0.03)
     optimizers = build_optimizers([vae], matrix_rate=4e-3, other_rate=3e-3)
     options = RunOptions(folder / "audio_vae.pt", Schedule(steps, decay=0.6))
-    average = run(vae, optimizers, step, options)
+    average = _run(vae, optimizers, step, options)
     average.copy_to(vae)
     _measure_audio_statistics(vae, mel_front_end, shards)
     save_weights(folder, "audio_vae", vae)
@@ -239,7 +250,7 @@ def train_vocoder(folder: Path, *, steps: int = VOCODER_STEPS) -> None:
     step = autoencoders.vocoder_step(vocoder, mel_front_end, waveforms)
     optimizers = build_optimizers([vocoder], matrix_rate=2e-3, other_rate=8e-4)
     options = RunOptions(folder / "vocoder.pt", Schedule(steps, decay=0.6))
-    run(vocoder, optimizers, step, options)
+    _run(vocoder, optimizers, step, options)
 
 
 def encode_latents(folder: Path) -> None:
@@ -291,7 +302,7 @@ def train_transformer(
         ema_decay=0.999,
         save_every_s=120.0,
     )
-    run(networks, optimizers, step, options)
+    _run(networks, optimizers, step, options)
 
 
 def distill(folder: Path, *, steps: int = DISTILL_STEPS, batch: int = DISTILL_BATCH) -> None:
@@ -331,7 +342,7 @@ def distill(folder: Path, *, steps: int = DISTILL_STEPS, batch: int = DISTILL_BA
     options = RunOptions(
         folder / "distilled.pt", Schedule(steps, warmup=20, decay=0.6), ema_decay=0.99
     )
-    run(student, optimizers, step, options)
+    _run(student, optimizers, step, options)
 
 
 def encode_large_pairs(folder: Path) -> None:
@@ -352,7 +363,7 @@ def train_upsampler(folder: Path, *, steps: int = UPSAMPLER_STEPS) -> None:
 
     step = upsampler_step(upsampler, draw, std=vae.per_channel_statistics.std)
     options = RunOptions(folder / "upsampler.pt", Schedule(steps, decay=0.6))
-    run(upsampler, build_optimizers([upsampler], matrix_rate=2e-3, other_rate=1e-3), step, options)
+    _run(upsampler, build_optimizers([upsampler], matrix_rate=2e-3, other_rate=1e-3), step, options)
 
 
 def run_all(folder: Path, target: Path) -> None:
@@ -441,6 +452,14 @@ def load_vocoder(folder: Path) -> Vocoder:
     one_side = _one_sided_vocoder()
     load_average(folder / "vocoder.pt", one_side)
     return autoencoders.two_sided(one_side)
+
+
+def _run(
+    module: nn.Module, optimizers: list[Optimizer], step: Step, options: RunOptions
+) -> Average:
+    """The averaged weights of a stage; Ctrl-C or a request to end saves its state and ends it."""
+    with stopped_by_signals() as should_stop:
+        return run(module, optimizers, step, options, hooks=Hooks(should_stop=should_stop))
 
 
 def _load_trained(folder: Path, stage: str, module: AnyModule) -> AnyModule:

@@ -2,7 +2,10 @@
 
 import copy
 import json
+import os
+import signal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ import ltx2
 from ltx2.checkpoint.loader import load_upsampler
 from ltx2.checkpoint.reader import CheckpointFile
 from ltx2.diffusion.state import Joint
+from ltx2.errors import GenerationCancelled
 from ltx2.geometry import VideoCompression
 from ltx2.model.audio_vae import AudioVAE, AudioVAEConfig
 from ltx2.model.config import UpsamplerConfig
@@ -28,6 +32,7 @@ from ltx2.training.puppet.export import (
     export_transformer,
     export_upsampler,
 )
+from ltx2.training.puppet.latents import LatentBatch, LatentShards
 from ltx2.training.puppet.networks import PuppetNetworks
 from ltx2.training.puppet.scenes import sample_scene
 from ltx2.training.puppet.stages import (
@@ -197,21 +202,46 @@ def test_training_starts_from_what_a_checkpoint_left(
     folder: Path, networks: PuppetNetworks, tmp_path: Path
 ) -> None:
     write_work_folder(folder, tmp_path)
-    (tmp_path / "latents").mkdir()
+    write_latents(tmp_path)
+    train_transformer(tmp_path, steps=1, batch=1)
+    start, trained = networks.state_dict(), load_networks(tmp_path).state_dict()
+    moved = [float((trained[name] - start[name]).abs().max()) for name in start]
+    assert 0 < max(moved) < 0.02
+
+
+def test_a_stage_that_is_asked_to_end_saves_what_it_has_and_goes_on(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_work_folder(folder, tmp_path)
+    write_latents(tmp_path)
+    draw = LatentShards.random_batch
+
+    def draw_and_end(*arguments: Any) -> LatentBatch:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return draw(*arguments)
+
+    monkeypatch.setattr(LatentShards, "random_batch", draw_and_end)
+    with pytest.raises(GenerationCancelled):
+        train_transformer(tmp_path, steps=3, batch=1)
+    monkeypatch.undo()
+    assert torch.load(tmp_path / "transformer.pt", weights_only=True)["step"] == 1
+    train_transformer(tmp_path, steps=2, batch=1)
+    assert torch.load(tmp_path / "transformer.pt", weights_only=True)["step"] == 2
+
+
+def write_latents(folder: Path) -> None:
+    """Two random examples for the transformer."""
+    (folder / "latents").mkdir()
     generator = torch.Generator().manual_seed(0)
     save_file(
         {
             "video": torch.randn(2, CHANNELS, 1, 2, 2, generator=generator).half(),
             "audio": torch.randn(2, 2, 3, 16, generator=generator).half(),
         },
-        tmp_path / "latents" / "shard_0000.safetensors",
+        folder / "latents" / "shard_0000.safetensors",
     )
     captions = json.dumps([["a red puppet"], ["a blue ball"]])
-    (tmp_path / "latents" / "shard_0000.json").write_text(captions)
-    train_transformer(tmp_path, steps=1, batch=1)
-    start, trained = networks.state_dict(), load_networks(tmp_path).state_dict()
-    moved = [float((trained[name] - start[name]).abs().max()) for name in start]
-    assert 0 < max(moved) < 0.02
+    (folder / "latents" / "shard_0000.json").write_text(captions)
 
 
 def test_logs_of_what_starts_anew_are_kept_as_earlier_runs(tmp_path: Path) -> None:
