@@ -22,7 +22,7 @@ def run(settings: Settings) -> None:
         settings,
         lends_gpu=is_zero_gpu(os.environ),
         routers=rating_routers(rating),
-        extra_tabs=rating_tabs(rating),
+        extra_tabs=(*rating_tabs(rating), suites_tab(settings)),
         examine=examine,
     )
 

@@ -32,6 +32,8 @@ from ltx2.progress import OnProgress, Progress, ShouldCancel, ignore_progress, n
 logger = logging.getLogger(__name__)
 
 CACHE, RESULTS = "measurements", "measurements.jsonl"
+WRITE_S = 20.0
+"""How often rows are written meanwhile, for whoever watches."""
 
 
 @dataclass(frozen=True)
@@ -95,17 +97,20 @@ def score_run(
     records = [record for record in map(folder.read_item, run.keys) if record is not None]
     rows: list[dict[str, Any]] = []
     measured = 0
+    path = folder.path / RESULTS
+    written = time.monotonic()
+    num_before = _num_lines(path)
     for number, record in enumerate(records):
         on_progress(Progress("measure", number, len(records)))
         if record.status != "ok":
             rows.append({**_of_item(record), "status": record.status, "reason": record.reason})
             continue
-        path = folder.clip(record.key)
-        read = _Reader(path)
+        clip = folder.clip(record.key)
+        read = _Reader(clip)
         for metric in metrics:
             if should_cancel():
                 raise GenerationCancelled
-            kept = cache / f"{_key(path, record.expected, metric)}.json"
+            kept = cache / f"{_key(clip, record.expected, metric)}.json"
             found = _read(kept)
             if found is None:
                 found = _measure(metric, read, record.expected)
@@ -115,16 +120,31 @@ def score_run(
                     with replaced(kept) as part:
                         part.write_text(json.dumps(found), encoding="utf-8")
             rows.append(
-                {**_of_item(record), "clip_sha256": _media_digest(*_stamped(path)), **found}
+                {**_of_item(record), "clip_sha256": _media_digest(*_stamped(clip)), **found}
             )
-    path = folder.path / RESULTS
+        # What was measured before is kept until there is more than that.
+        if len(rows) > num_before and time.monotonic() - written > WRITE_S:
+            _write(path, rows)
+            written = time.monotonic()
+    _write(path, rows)
+    on_progress(Progress("measure", len(records), max(len(records), 1)))
+    num_rows = sum("metric" in row for row in rows)
+    return ScoreCounts(path, measured, num_rows - measured)
+
+
+def _num_lines(path: Path) -> int:
+    try:
+        with path.open("rb") as file:
+            return sum(1 for _ in file)
+    except FileNotFoundError:
+        return 0
+
+
+def _write(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     with replaced(path) as part:
         part.write_text(
             "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8"
         )
-    on_progress(Progress("measure", len(records), max(len(records), 1)))
-    num_rows = sum("metric" in row for row in rows)
-    return ScoreCounts(path, measured, num_rows - measured)
 
 
 class _Reader:

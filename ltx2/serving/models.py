@@ -57,6 +57,7 @@ class Offer:
         loras: files that fit the model, by the names that visitors see.
         anatomy: sizes of its networks, which tell its memory; None if unknown.
         size_bytes: of its files; 0 if unknown.
+        digest: computes that of its weights; None where it has no file.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Offer:
     loras: Mapping[str, Path] = field(default_factory=dict)
     anatomy: Anatomy | None = None
     size_bytes: int = 0
+    digest: Callable[[], str] | None = None
 
 
 class Stop:
@@ -247,6 +249,7 @@ def _offer(model: str, settings: Settings, weights: Sequence[Found]) -> Offer:
         {**shared, **loras_of(found)},
         anatomy_of(found, dtype=settings.dtype),
         found.file.size_bytes,
+        lambda: found.file.digest,
     )
 
 

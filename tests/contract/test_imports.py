@@ -168,7 +168,8 @@ def test_av_is_imported_by_the_media_package_alone():
     found = importers_of("av")
     assert found
     assert {module for module in found if not module.startswith("ltx2.media.")} <= {
-        "evaluation.preference.stimulus"
+        "evaluation.preference.stimulus",
+        "evaluation.reports.measured.small_clips",
     }
 
 

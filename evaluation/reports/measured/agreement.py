@@ -77,7 +77,6 @@ def _low(row: Row) -> float:
 
 
 GOODNESS: Mapping[str, Callable[[Row], float]] = {
-    "speech.present": _high,
     "language.match": _high,
     "language.quality": _high,
     "language.word_error": _low,

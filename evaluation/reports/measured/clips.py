@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from evaluation.reports.measured.results import Row, RunResults
@@ -44,10 +45,17 @@ def clips(runs: Sequence[RunResults], budget_bytes: int = BUDGET_BYTES) -> Secti
         if shown:
             record = next(items[name] for items in made if name in items)
             parts.append(Clips(f"{name}: {record.request.prompt}", shown))
+    num_shown = len(parts)
+    if len(runs) == 1 and parts:
+        # One clip a row would be mostly paper.
+        named = [
+            replace(part.clips[0], title=part.caption) for part in parts if isinstance(part, Clips)
+        ]
+        parts = [Clips("Clips with what was asked.", named)]
     if not parts:
         return None
     note = (
-        f"{len(parts)} of {len(shared)} items, at even distances in the order of the suite and "
+        f"{num_shown} of {len(shared)} items, at even distances in the order of the suite and "
         "with the first seed: none was picked by its result. Smaller and coarser than what was "
         "measured."
     )

@@ -165,4 +165,10 @@ def _cautions(runs: Sequence[RunResults], floor: Mapping[str, float]) -> list[st
             "worse than they are: compare models within a language, not languages. A scored run "
             "over recordings of people (--control) gives the gaps to English."
         )
+    if any(item.expected.is_cartoon for run in runs for item, _ in run.of(WORD_ERROR)):
+        cautions.append(
+            "Words of the puppet world are single and synthetic; a recogniser of people's speech "
+            "misreads many that are said well. `python -m ltx2.training.puppet measure` has a "
+            "judge of its own for them."
+        )
     return cautions

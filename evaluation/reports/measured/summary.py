@@ -11,6 +11,9 @@ from evaluation.reports.measured.results import Row, RunResults
 from evaluation.reports.measured.windows import is_in_step
 from evaluation.reports.parts import Cell, Notes, Section, Span, SpanRow, Spans, Table
 
+LEAST_SPEECH_S = 0.5
+"""Less than this is no speech."""
+
 FEW_ITEMS = 30
 """Fewer speech clips than this tell little about a model."""
 
@@ -37,7 +40,12 @@ def _value(row: Row) -> float:
 
 
 QUESTIONS = (
-    Question("Somebody speaks where speech was asked", "speech.present", _value, "higher"),
+    Question(
+        "Somebody speaks where speech was asked",
+        "speech.present",
+        lambda row: float(_value(row) >= LEAST_SPEECH_S),
+        "higher",
+    ),
     Question("The language asked is the one heard", "language.match", _value, "higher"),
     Question("Words or characters wrong", "language.word_error", _value, "lower"),
     Question("Lines said by the face asked", "speakers.accuracy", _value, "higher"),

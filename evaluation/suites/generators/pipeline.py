@@ -1,6 +1,6 @@
 """Our own pipeline."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,18 @@ from evaluation.suites.generators.base import Generator, Skipped
 from evaluation.suites.schema import Item
 from ltx2 import Pipeline, Request
 from ltx2.progress import OnProgress, ShouldCancel
+
+
+def version_of(weights: str, loras: Sequence[Mapping[str, Any]], dtype: str) -> str:
+    """Digest of all that a clip of our pipeline depends on beside its request."""
+    return digest(
+        {
+            "software": ltx2.__version__,
+            "weights": weights,
+            "loras": list(loras),
+            "dtype": dtype,
+        }
+    )
 
 
 class PipelineGenerator(Generator):
@@ -33,13 +45,10 @@ class PipelineGenerator(Generator):
     def version(self) -> str:
         """Digest of the weights, of the LoRAs and of how they are computed."""
         pipeline = self._pipeline
-        return digest(
-            {
-                "software": ltx2.__version__,
-                "weights": pipeline.digest or pipeline.fingerprint,
-                "loras": [lora.model_dump() for lora in pipeline.loras],
-                "dtype": self._options.get("dtype", "auto"),
-            }
+        return version_of(
+            pipeline.digest or pipeline.fingerprint,
+            [lora.model_dump() for lora in pipeline.loras],
+            self._options.get("dtype", "auto"),
         )
 
     def describe(self) -> Mapping[str, Any]:
