@@ -7,6 +7,7 @@ import typer
 
 from evaluation.ui.rating import open_rating, rating_routers
 from evaluation.ui.rating_tabs import rating_tabs
+from evaluation.ui.suites import suites_tab
 from ltx2.errors import LTX2Error
 from ltx2.request import Request
 from ltx2.serving.zero_gpu import is_zero_gpu
