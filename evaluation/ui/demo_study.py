@@ -79,6 +79,7 @@ class Demo:
         self._queue = queue
         self._lock = threading.Lock()
         self._state: State = Offered()
+        self._thread: threading.Thread | None = None
 
     @property
     def offer(self) -> Offer | None:
@@ -121,8 +122,14 @@ class Demo:
                 return self._state
             group = self._queue.submit_group(MAKER, members)
             self._state = Preparing(0, len(members))
-        threading.Thread(target=self._prepare, args=(group,), daemon=True).start()
+            self._thread = threading.Thread(target=self._prepare, args=(group,), daemon=True)
+        self._thread.start()
         return self.state
+
+    def wait(self) -> None:
+        """Returns when nothing is being prepared."""
+        if self._thread is not None:
+            self._thread.join()
 
     def _known(self) -> str | None:
         """The demo's id, if it was opened before and is open still."""

@@ -36,6 +36,11 @@ STUDIES = "studies"
 LOOK_S = 1.0
 """Seconds between looks at what is being prepared."""
 
+OFFER = phrase(
+    "Two settings of the same model, blind and side by side. The clips are made when you start, "
+    "which takes about a minute."
+)
+
 STATES = {
     "draft": phrase("draft"),
     "open": phrase("open"),
@@ -95,7 +100,7 @@ class StudiesView:
 def _build(owner: Owner, demo: Demo) -> StudiesView:
     with gr.Column(visible=demo.offer is not None) as demo_place:
         gr.Markdown(label("### Try it: rate a small study"))
-        demo_text = gr.HTML("", elem_id="demo-text")
+        demo_text = gr.HTML(f"<p>{label(OFFER)}</p>", elem_id="demo-text")
         demo_start = gr.Button(
             label("Rate the demo study"), variant="primary", elem_id="demo-start"
         )
@@ -423,10 +428,7 @@ def render_demo(state: demo_study.State) -> str:
         case demo_study.Broken(message):
             return f'<div class="status failed"><p>{escape(retold(message))}</p></div>'
         case _:
-            text = say(
-                "Two settings of the same model, blind and side by side. The clips are made when "
-                "you start, which takes about a minute."
-            )
+            text = say(OFFER)
             return f"<p>{escape(text)}</p>"
 
 

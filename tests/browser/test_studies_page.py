@@ -75,6 +75,7 @@ def ask_for(page, clips, name="From the page", models=2):
         page.locator(f"#study-{field} input").fill(str(count))
 
 
+@pytest.mark.slow
 def test_a_study_from_the_form_to_the_report(visit, clips, browser, address, tmp_path):
     page = visit("Studies")
     enter(page)
@@ -161,6 +162,7 @@ def test_a_stranger_sees_neither_studies_nor_results_and_a_wrong_password_opens_
     assert page.locator("#take-report-html").count() == 0
 
 
+@pytest.mark.slow
 def test_the_demo_is_prepared_on_a_click_and_fits_a_phone(visit):
     page = visit("Studies", PHONE)
     page.locator("#demo-start").click()
