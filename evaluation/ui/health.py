@@ -4,12 +4,22 @@ from html import escape
 from pathlib import Path
 
 from evaluation.expectation import Expectation
-from evaluation.metrics.finding import Finding
+from evaluation.metrics.finding import Finding, Verdict
 from evaluation.metrics.health import HealthCard, health_card
+from evaluation.ui.language import phrase, retold, say
 from ltx2 import Clip, Request
 
 MARKS = {"fine": "✓", "not measured": "?", "notice": "!", "problem": "✗"}
 """Shown beside the word, so that nothing depends on a colour."""
+
+
+VERDICTS: dict[Verdict, str] = {
+    "fine": phrase("fine"),
+    "not measured": phrase("not measured"),
+    "notice": phrase("notice"),
+    "problem": phrase("problem"),
+}
+"""What they are called on the page."""
 
 
 def examine(clip: Clip | Path, request: Request) -> str:
@@ -42,10 +52,11 @@ def render_card(card: HealthCard) -> str:
     complaints = "".join(_render_finding(finding) for finding in wrong)
     others = "".join(_render_finding(finding) for finding in rest)
     return (
-        f'<section class="health {card.verdict}" aria-label="Health of the clip">'
-        f"<p><strong>{_headline(card)}</strong></p>"
+        f'<section class="health {card.verdict}" aria-label="{escape(say("Health of the clip"))}">'
+        f"<p><strong>{escape(_headline(card))}</strong></p>"
         f"<ul>{complaints}</ul>"
-        f"<details><summary>Everything measured</summary><ul>{others}</ul></details>"
+        f"<details><summary>{escape(say('Everything measured'))}</summary>"
+        f"<ul>{others}</ul></details>"
         "</section>"
     )
 
@@ -53,15 +64,17 @@ def render_card(card: HealthCard) -> str:
 def _headline(card: HealthCard) -> str:
     number = len(card.complaints)
     if not number:
-        return "No technical fault was found."
-    return "One thing to look at:" if number == 1 else f"{number} things to look at:"
+        return say("No technical fault was found.")
+    if number == 1:
+        return say("One thing to look at:")
+    return say("{number} things to look at:", number=number)
 
 
 def _render_finding(finding: Finding) -> str:
-    advice = f" <em>{escape(finding.advice)}</em>" if finding.advice else ""
+    advice = f" <em>{escape(retold(finding.advice))}</em>" if finding.advice else ""
     return (
         f'<li class="{finding.verdict.replace(" ", "-")}">'
         f'<span aria-hidden="true">{MARKS[finding.verdict]}</span> '
-        f"<b>{escape(finding.title)}</b> ({finding.verdict}): "
-        f"{escape(finding.sentence)}{advice}</li>"
+        f"<b>{escape(retold(finding.title))}</b> ({escape(say(VERDICTS[finding.verdict]))}): "
+        f"{escape(retold(finding.sentence))}{advice}</li>"
     )

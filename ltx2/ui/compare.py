@@ -155,6 +155,8 @@ class ComparisonHandlers:
             return {"clips": [str(left), str(right)], "differences": rows}
 
     def _clip(self, job: Job) -> Path:
+        if not isinstance(job.state, Done):
+            raise RequestError("The clip is not made yet.", next_step="Wait for it.")
         clip = self.queue.path(job)
         if clip is None or not clip.is_file():
             raise RequestError("The clip's file is gone.", next_step="Generate it again.")

@@ -1,4 +1,4 @@
-"""The README's picture of the page, taken anew: `python -m tests.browser.screenshot`."""
+"""The README's pictures of the page, taken anew: `python -m tests.browser.screenshot`."""
 
 import tempfile
 from pathlib import Path
@@ -6,25 +6,50 @@ from pathlib import Path
 from tests.browser.served import chromium, served_page
 from tests.conftest import ROOT
 
-TARGET = ROOT / "ltx2" / "ui" / "static" / "screenshot.png"
+FOLDER = ROOT / "ltx2" / "ui" / "static"
 
-SIZE = {"width": 1280, "height": 860}
+SIZE = {"width": 1280, "height": 960}
+
+PATIENCE_MS = 300_000
 
 
 def main() -> None:
-    """Make the first example's clip on the embedded checkpoint and photograph the page."""
+    """Photograph an example's clip of the embedded checkpoint, then a dialogue and its clip."""
     folder = Path(tempfile.mkdtemp())
     data = str(folder / "data")
     with served_page(["app.py"], folder, LTX2_DATA=data) as address, chromium() as browser:
         page = browser.new_page(viewport=SIZE)
+        page.set_default_timeout(PATIENCE_MS)
         page.goto(address)
         page.locator("#examples button").first.click()
-        page.locator("#generate").click()
-        page.locator("#summary p").wait_for(timeout=300_000)
-        page.wait_for_timeout(700)
-        page.mouse.move(0, 0)
-        page.evaluate("scrollTo(0, 0)")
-        page.screenshot(path=TARGET)
+        _photograph(page, "screenshot.png")
+        page.locator("#mode").get_by_label("Dialogue", exact=True).check()
+        page.get_by_role("button", name="Add a speaker").click()
+        speakers = page.locator("#composer .speaker")
+        speakers.nth(0).get_by_label("Looks 3").select_option(label="a top hat")
+        speakers.nth(1).get_by_label("Looks 1").select_option(label="blue")
+        page.get_by_role("button", name="Add a line").click()
+        lines = page.locator("#composer .line")
+        lines.nth(0).get_by_label("Line", exact=True).select_option("hello")
+        lines.nth(1).get_by_label("Line", exact=True).select_option("goodbye")
+        page.wait_for_function(
+            "() => document.querySelector('#prompt textarea').value.includes('goodbye')"
+        )
+        _photograph(page, "dialogue.png")
+
+
+def _photograph(page, name):
+    """Make the clip that is asked for, and the picture once everything about it is there."""
+    before = page.url
+    page.locator("#generate").click()
+    page.wait_for_function("(before) => location.href !== before", arg=before)
+    page.locator("#status").get_by_text("Made in").wait_for()
+    page.locator("#summary p").wait_for()
+    page.locator("#health .health").wait_for()
+    page.wait_for_timeout(1_500)
+    page.mouse.move(0, 0)
+    page.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
+    page.screenshot(path=FOLDER / name)
 
 
 if __name__ == "__main__":

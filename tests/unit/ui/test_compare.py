@@ -42,6 +42,11 @@ def test_a_clip_of_another_visitor_is_refused(queue, handlers):
         handlers.on_choose(VISITOR, Shown(one.id), two.id)
 
 
+def test_while_a_clip_is_made_there_is_nothing_to_compare_with(queue, handlers):
+    with pytest.raises(gr.Error, match="not made yet"):
+        handlers.on_choose(VISITOR, Shown(submitted(queue).id), made(queue).id)
+
+
 def test_differences_are_named_in_the_words_of_the_form():
     lora = AppliedLora(file="paper.safetensors", strength=0.5, digest="")
     one = a_recipe(num_steps=4)
