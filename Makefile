@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 REQUIREMENTS := $(wildcard requirements*.txt) constraints.txt
 DISPLAY_FOUND := $(if $(DISPLAY)$(WAYLAND_DISPLAY)$(filter Darwin,$(shell uname)),1,0)
 
-.PHONY: help setup demo test lint bench debian-packages
+.PHONY: help setup demo test lint bench debian-packages axe
 
 help:  ## these lines
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -26,7 +26,7 @@ $(INSTALLED): $(REQUIREMENTS)
 demo: $(INSTALLED)  ## the page, on the embedded checkpoint
 	LTX2_OPEN_BROWSER=$(DISPLAY_FOUND) $(BIN)/python app.py
 
-test: $(INSTALLED) debian-packages  ## all tests but the slow ones
+test: $(INSTALLED) debian-packages axe  ## all tests but the slow ones
 	$(BIN)/python -m pytest
 
 lint: $(INSTALLED)  ## style and types
@@ -50,3 +50,9 @@ debian-packages:
 	else \
 		echo "espeak-ng or chromium is missing; some tests will skip."; \
 	fi
+
+# The test of what screen readers meet runs axe-core in the page; without npm it skips and says so.
+axe:
+	@test -e tests/browser/node_modules/axe-core/axe.min.js || { command -v npm >/dev/null 2>&1 && \
+		npm install --prefix tests/browser --no-audit --no-fund --no-package-lock --silent >/dev/null 2>&1; } || \
+		echo "axe-core could not be installed; the test of accessibility will skip."

@@ -40,7 +40,7 @@ def deploy_space(
     secrets = {variable: _value_of(variable) for variable in secret or ()}
     if dry_run:
         folder = out or Path(name.partition("/")[2])
-        files = write_space(folder)
+        files = write_space(folder, hardware=hardware)
         size = sum((folder / file).stat().st_size for file in files)
         typer.echo(f"{folder}: {len(files)} files, {size / 1e6:.1f} MB. Nothing was uploaded.")
         return
@@ -48,7 +48,7 @@ def deploy_space(
         raise RequestError("--out is given without --dry-run.", next_step="Add --dry-run.")
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        write_space(folder)
+        write_space(folder, hardware=hardware)
         address = upload_space(folder, name, is_private=private, hardware=hardware, secrets=secrets)
     typer.echo(f"{address} is being built.")
 

@@ -1,5 +1,6 @@
 """A Hugging Face Space of this program: the folder that it is made of, and its upload."""
 
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -20,6 +21,9 @@ NEEDED = ("app.py", "requirements.txt", "README.md", "ltx2")
 LEFT_OUT = ("__pycache__", "outputs")
 """Names of folders that running the program leaves behind."""
 
+ZERO_GPU_TORCH = "torch>=2.8,<2.12"
+"""What ZeroGPU knows; with a newer PyTorch its GPUs are not found."""
+
 VARIABLES: Mapping[str, str] = {"LTX2_PROXIES": "1"}
 """The Hub's proxy stands in front of every Space, and tells a visitor's address."""
 
@@ -39,8 +43,15 @@ def list_space_files(root: Path = ROOT) -> tuple[Path, ...]:
     return tuple(sorted(path.relative_to(root) for path in _walk(root)))
 
 
-def write_space(folder: Path, root: Path = ROOT) -> tuple[Path, ...]:
+def write_space(
+    folder: Path, root: Path = ROOT, *, hardware: str | None = None
+) -> tuple[Path, ...]:
     """Files just copied into a new or empty folder, relative to it.
+
+    Args:
+        folder: new or empty.
+        root: the program's folder.
+        hardware: as the Hub calls it; on ZeroGPU the requirements ask for a PyTorch that it knows.
 
     Raises:
         RequestError: the folder holds something.
@@ -56,6 +67,8 @@ def write_space(folder: Path, root: Path = ROOT) -> tuple[Path, ...]:
             target = folder / file
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(root / file, target)
+        if hardware is not None and hardware.startswith("zero"):
+            _pin_torch(folder / "requirements.txt")
     except OSError as error:
         raise ResourceError(
             f"{folder} cannot be written ({error.strerror}).", next_step="Choose another folder."
@@ -122,6 +135,11 @@ def upload_space(
             "The Hub does not answer.", next_step="Check the network and try again."
         ) from error
     return f"https://huggingface.co/spaces/{name}"
+
+
+def _pin_torch(requirements: Path) -> None:
+    text = requirements.read_text("utf-8")
+    requirements.write_text(re.sub(r"(?m)^torch\b.*$", ZERO_GPU_TORCH, text), "utf-8")
 
 
 def _walk(root: Path) -> Iterator[Path]:

@@ -4,8 +4,10 @@ GENERATE_VIDEO = "generate_video"
 """Answers with the clip's file and the seed used, as the LTX-2 pages on Hugging Face do."""
 
 GENERATE_VIDEO_PARAMETERS = (
+    "image",
     "prompt",
     "duration",
+    "enhance_prompt",
     "seed",
     "randomize_seed",
     "height",

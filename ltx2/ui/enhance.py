@@ -76,6 +76,15 @@ def enhancer_beside(offer: Offer) -> LocalEnhancer | NoEnhancer:
     return find_enhancer(folder)
 
 
+def improved(prompt: str, offer: Offer) -> str:
+    """The prompt as the offer's language model writes it; as it is where there is none."""
+    found = enhancer_beside(offer)
+    if isinstance(found, NoEnhancer) or not prompt.strip():
+        return prompt
+    proposed = propose(prompt, found)
+    return prompt if isinstance(proposed, Refused) else proposed.enhanced
+
+
 @dataclass(frozen=True)
 class ImprovementHandlers:
     """What happens when a visitor presses one of the buttons.

@@ -20,6 +20,7 @@ from ltx2.serving.worker import JobQueue
 from ltx2.ui.api import GENERATE_VIDEO
 from ltx2.ui.compare import Comparison, bind_comparison, build_comparison
 from ltx2.ui.composer import Draft, written
+from ltx2.ui.enhance import improved
 from ltx2.ui.errors import error_in_words, errors_on_page
 from ltx2.ui.events import ANSWERED, QUIET, Update
 from ltx2.ui.examination import Examination, Examine
@@ -264,7 +265,12 @@ def bind_generate(
         )
     gr.Button(visible=False).click(
         handlers.generate_video,
-        form.inputs,
+        [
+            gr.Image(type="filepath", visible=False),
+            *form.inputs[:2],
+            gr.Checkbox(visible=False),
+            *form.inputs[2:],
+        ],
         [gr.Video(visible=False), gr.Number(visible=False)],
         api_name=GENERATE_VIDEO,
         concurrency_limit=1 if queue.in_request else MAX_PROGRAMS,
@@ -516,8 +522,10 @@ class GenerateHandlers:
 
     def generate_video(  # noqa: PLR0913 - the parameters are the public endpoint's
         self,
-        prompt: str,
+        image: str | None = None,
+        prompt: str = "",
         duration: float | None = None,
+        enhance_prompt: bool = False,
         seed: int = 1,
         randomize_seed: bool = True,
         height: int | None = None,
@@ -535,8 +543,13 @@ class GenerateHandlers:
         """The clip's file and the seed that made it, for programs; waits for its turn."""
         with errors_on_page():
             self.door.admit(f"program {self.door.address(request)}", request)
+            if image is not None:
+                raise RequestError(
+                    "Clips do not begin with a picture here yet.", next_step="Leave image out."
+                )
+            offer = self.queue.models[0].offer(model)
             asked = Asked(
-                prompt,
+                improved(prompt, offer) if enhance_prompt else prompt,
                 duration,
                 seed,
                 randomize_seed,
@@ -550,8 +563,7 @@ class GenerateHandlers:
                 lora,
                 lora_strength,
             )
-            profile = self.queue.models[0].offer(asked.model).profile
-            wanted = asked.to_request(profile, seed=asked.first_seed())
+            wanted = asked.to_request(offer.profile, seed=asked.first_seed())
             job = self.queue.submit(secrets.token_urlsafe(24), wanted, asked.to_choice())
             if self.queue.in_request:
                 job = self.queue.make_now(job, self.queue.models[0])

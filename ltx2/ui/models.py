@@ -67,7 +67,7 @@ class ModelsView:
 def build_models(tab: gr.Tab, downloads: Downloads) -> ModelsView:
     """Layout: what is here, what can be fetched, what the versions can do."""
     here = gr.HTML(elem_id="models-here")
-    gr.Markdown(f"### {label(DOWNLOAD)}")
+    gr.Markdown(f"## {label(DOWNLOAD)}", elem_id="models-download")
     names = list(downloads.sources)
     source = gr.Radio(names, value=names[0] if names else None, label=label("Published weights"))
     terms = gr.HTML(elem_id="models-terms")

@@ -168,6 +168,9 @@ def serve(
         enable_monitoring=False,
         theme=build_theme(),
         i18n=translations(),
+        js=(STATIC / "page.js").read_text("utf-8"),
+        # Else a machine too busy to answer itself within three seconds would not start at all.
+        _frontend=False,
         css_paths=[STATIC / "page.css", *styles],
         **launch,
     )

@@ -52,6 +52,15 @@ def test_a_program_can_choose_the_seed_and_the_length(client):
     assert read_recipe(video).request.num_frames == 25
 
 
+def test_a_script_for_the_published_space_runs_as_it_is(client):
+    """By position, as its page shows them: image, prompt, duration, enhance_prompt, seed, ..."""
+    video, seed = client.predict(
+        None, "A red ball.", 1.0, True, 7, False, 96, 128, api_name="/generate_video"
+    )
+    request = read_recipe(video).request
+    assert (seed, request.height, request.width) == (7, 96, 128)
+
+
 def test_a_program_is_told_what_to_change(client):
     with pytest.raises(AppError, match="The prompt is empty"):
         client.predict(prompt="", api_name="/generate_video")

@@ -43,6 +43,16 @@ def test_the_dry_run_writes_what_the_page_needs_and_nothing_else(space):
         assert (space / file).read_bytes() == (ROOT / file).read_bytes()
 
 
+def test_zero_gpu_gets_a_torch_that_it_knows(space, tmp_path):
+    write_space(tmp_path / "zero", hardware="zero-a10g")
+    zero, usual = (
+        (folder / "requirements.txt").read_text().splitlines()
+        for folder in (tmp_path / "zero", space)
+    )
+    assert [line for line in zero if line not in usual] == ["torch>=2.8,<2.12"]
+    assert len(zero) == len(usual)
+
+
 def test_the_hub_reads_the_front_matter(space):
     card = SpaceCard.load(space / "README.md")
     assert (card.data.sdk, card.data.app_file) == ("gradio", "app.py")

@@ -76,7 +76,7 @@ def test_a_program_that_waits_is_answered_when_the_queue_closes(queue):
 
     def ask():
         try:
-            generating(queue).generate_video("A ball.")
+            generating(queue).generate_video(prompt="A ball.")
         except gr.Error as error:
             answers.append(str(error))
 

@@ -1,0 +1,32 @@
+/* What Gradio's own markup lacks for screen readers, and for languages that run from right to left. */
+() => {
+  const repair = () => {
+    const language = document.documentElement.lang;
+    document.documentElement.dir = language.startsWith("ar") ? "rtl" : "ltr";
+    // A name on an element that has no role is not read out.
+    for (const empty of document.querySelectorAll("div.empty[aria-label]:not([role])")) {
+      empty.setAttribute("role", "img");
+    }
+    // These hide the words inside: the caption of a card, what a file may be dropped for.
+    for (const named of document.querySelectorAll(
+      ".thumbnail-item[aria-label], .upload-container[aria-label]",
+    )) {
+      if (named.textContent.trim()) named.removeAttribute("aria-label");
+    }
+  };
+  let isDue = false;
+  const soon = () => {
+    if (isDue) return;
+    isDue = true;
+    setTimeout(() => {
+      isDue = false;
+      repair();
+    }, 100);
+  };
+  new MutationObserver(soon).observe(document.documentElement, {
+    childList: true,
+    subtree: true,
+    attributeFilter: ["lang", "aria-label"],
+  });
+  repair();
+};

@@ -1,0 +1,123 @@
+"""What screen readers and keyboards meet, by the rules of axe-core; the page in other languages."""
+
+import pytest
+
+from tests.browser.served import CLIP_S, served_page, stand_in
+from tests.conftest import ROOT
+
+pytestmark = pytest.mark.browser
+
+AXE = ROOT / "tests" / "browser" / "node_modules" / "axe-core" / "axe.min.js"
+
+DESKTOP = {"width": 1280, "height": 900}
+PHONE = {"width": 390, "height": 844}
+
+WAIT_MS = 60_000
+"""For a page on a busy machine."""
+
+LOOKS = [
+    ("light", DESKTOP),
+    pytest.param("dark", PHONE, marks=pytest.mark.slow),
+    pytest.param("dark", DESKTOP, marks=pytest.mark.slow),
+    pytest.param("light", PHONE, marks=pytest.mark.slow),
+]
+"""One of each by default; colours and sizes are the same four on every tab."""
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("accessible")
+    with served_page(stand_in(folder), folder, STAND_IN_VOCABULARY="1") as url:
+        yield url
+
+
+def opened(browser, address, **options):
+    page = browser.new_context(**options).new_page()
+    page.set_default_timeout(WAIT_MS)
+    page.goto(address)
+    page.locator("#generate").wait_for()
+    return page
+
+
+def findings(page):
+    """Serious and critical ones: the rule, where it is broken, and how to mend it."""
+    page.add_script_tag(path=AXE)
+    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
+    return [
+        (rule["id"], node["html"][:200], node["failureSummary"])
+        for rule in found
+        if rule["impact"] in ("serious", "critical")
+        for node in rule["nodes"]
+    ]
+
+
+def make_a_clip(page):
+    page.locator("#prompt textarea").fill('A red ball says "hello".')
+    page.locator("#generate").click()
+    page.locator("#summary p").wait_for(timeout=CLIP_S)
+
+
+@pytest.mark.skipif(not AXE.is_file(), reason="axe-core is not installed (make axe, needs npm)")
+@pytest.mark.parametrize(("colors", "size"), LOOKS)
+def test_no_tab_has_a_serious_barrier(browser, address, colors, size):
+    page = opened(browser, address, color_scheme=colors, viewport=size)
+    page.locator("#clip .empty[role]").wait_for()
+    assert findings(page) == [], "before a clip"
+    make_a_clip(page)
+    page.locator("#more button").first.click()
+    assert findings(page) == [], "after a clip"
+    for name, inside in (
+        ("Library", "#library .thumbnail-item:not([aria-label])"),
+        ("Grid", "#grid-file button:not([aria-label])"),
+        ("Models", "#models-versions table"),
+    ):
+        tab = page.get_by_role("tab", name=name, exact=True)
+        if not tab.is_visible():
+            page.locator(".overflow-menu > button").first.click()
+            tab = page.get_by_role("button", name=name, exact=True)
+        tab.click()
+        page.locator(inside).first.wait_for()
+        assert findings(page) == [], name
+    page.context.close()
+
+
+def test_the_keyboard_reaches_everything_in_order_and_is_seen(browser, address):
+    page = opened(browser, address, viewport=DESKTOP, reduced_motion="reduce")
+    page.locator("#prompt textarea").focus()
+    reached = []
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        name, outline = page.evaluate(
+            """() => [
+                document.activeElement.innerText || document.activeElement.ariaLabel
+                    || document.activeElement.type,
+                getComputedStyle(document.activeElement).outlineStyle,
+            ]"""
+        )
+        assert outline != "none", name
+        reached.append(name.strip())
+    assert reached[0] == "Improve the prompt"
+    assert reached.index("Improve the prompt") < reached.index("range")
+    page.context.close()
+
+
+def test_arabic_runs_from_right_to_left_and_speaks_of_the_clip(browser, address):
+    page = opened(browser, address, locale="ar", viewport=DESKTOP)
+    page.wait_for_function("document.documentElement.dir === 'rtl'")
+    assert page.locator("#generate").inner_text() == "توليد"
+    page.locator("#generate").click()
+    page.get_by_text("الوصف فارغ").wait_for()  # said by the server
+    make_a_clip(page)
+    assert page.locator("#status p").inner_text().startswith("صُنع في")
+    form, clip = (page.locator(name).bounding_box() for name in ("#prompt", "#clip"))
+    assert form["x"] > clip["x"]
+    page.context.close()
+
+
+@pytest.mark.parametrize(
+    ("locale", "generate"), [("pt-BR", "Gerar"), ("zh-TW", "生成"), ("pl", "Generate")]
+)
+def test_a_browsers_first_language_is_the_pages(browser, address, locale, generate):
+    page = opened(browser, address, locale=locale)
+    assert page.locator("#generate").inner_text() == generate
+    page.context.close()
