@@ -21,6 +21,10 @@ ENGLISH = "en"
 LANGUAGES = ("de", "es", "fr", "it", "ja", "ko", "pt", "zh", "ar")
 """Beside English."""
 
+KEY = "text:"
+"""Before each text in the browser's table: Gradio looks up plain values there too, and would hand
+back the translation of a choice that is called like a text."""
+
 FOLDER = Path(__file__).parent / "phrases"
 
 _SENTENCE_END = re.compile(r"(?<=[.?!…]) (?=[^a-z])")
@@ -50,13 +54,21 @@ def add_phrases(folder: Path) -> None:
 
 
 class Label(I18nData):
-    """A text that each browser translates; equal to the same text in English."""
+    """A text that each browser translates; equal to the same text in English.
+
+    Attributes:
+        text: in English.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(f"{KEY}{text}")
+        self.text = text
 
     def __eq__(self, other: object) -> bool:
-        return self.key == (other.key if isinstance(other, I18nData) else other)
+        return self.text == (other.text if isinstance(other, Label) else other)
 
     def __hash__(self) -> int:
-        return hash(self.key)
+        return hash(self.text)
 
 
 def phrase(text: str) -> str:
@@ -75,10 +87,10 @@ def label(text: str, **values: object) -> Label:
         values: what stands there; every one that can come up has to be built before the page is
             opened, as a browser learns all texts at once.
     """
-    key = text.format(**values)
+    built = Label(text.format(**values))
     for language, shown in _shown.items():
-        shown[key] = _in(language, text).format(**values)
-    return Label(key)
+        shown[built.key] = _in(language, text).format(**values)
+    return built
 
 
 def say(text: str, **values: object) -> str:

@@ -109,6 +109,9 @@ def test_arabic_runs_from_right_to_left_and_speaks_of_the_clip(browser, address)
     page.get_by_text("الوصف فارغ").wait_for()  # said by the server
     make_a_clip(page)
     assert page.locator("#status p").inner_text().startswith("صُنع في")
+    page.get_by_role("tab").nth(1).click()  # its choices come back to the server untranslated
+    page.locator("#library .thumbnail-item").wait_for()
+    page.get_by_role("tab").first.click()
     form, clip = (page.locator(name).bounding_box() for name in ("#prompt", "#clip"))
     assert form["x"] > clip["x"]
     page.context.close()

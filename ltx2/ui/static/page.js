@@ -7,6 +7,10 @@
     for (const empty of document.querySelectorAll("div.empty[aria-label]:not([role])")) {
       empty.setAttribute("role", "img");
     }
+    // A button inside a button is none for a screen reader: the one that closes a message stays.
+    for (const header of document.querySelectorAll('.toast-header[role="button"]')) {
+      header.removeAttribute("role");
+    }
     // These hide the words inside: the caption of a card, what a file may be dropped for.
     for (const named of document.querySelectorAll(
       ".thumbnail-item[aria-label], .upload-container[aria-label]",
@@ -26,7 +30,7 @@
   new MutationObserver(soon).observe(document.documentElement, {
     childList: true,
     subtree: true,
-    attributeFilter: ["lang", "aria-label"],
+    attributeFilter: ["lang", "aria-label", "role"],
   });
   repair();
 };

@@ -55,11 +55,11 @@ def test_asking_how_far_a_job_is_does_not_wait_behind_clips(page):
 def test_the_licence_of_the_weights_is_shown():
     licensed = an_offer(name="ltx-2-19b-dev", licence="LTX-2 Community License")
     mine = an_offer(name="mine")
-    shown = describe_origin([licensed]).key
+    shown = describe_origin([licensed]).text
     assert shown.startswith("Model: ltx-2-19b-dev (LTX-2 Community License). ")
     assert "AI-generated" in shown
-    assert describe_origin([mine]).key.startswith("Model: mine. ")
-    both = describe_origin([licensed, mine]).key
+    assert describe_origin([mine]).text.startswith("Model: mine. ")
+    both = describe_origin([licensed, mine]).text
     assert both.startswith("Models: ltx-2-19b-dev (LTX-2 Community License), mine. ")
 
 
