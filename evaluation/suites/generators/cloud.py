@@ -120,7 +120,11 @@ def _is_portrait(request: Request) -> bool:
 
 
 class VeoGenerator(CloudGenerator):
-    """Google's Veo 3 through google-genai; the key is GEMINI_API_KEY."""
+    """Google's Veo 3 through google-genai.
+
+    The client makes clips in its enterprise mode alone: with GOOGLE_API_KEY, or as the account of
+    this machine with GOOGLE_CLOUD_PROJECT and GOOGLE_CLOUD_LOCATION. The clip is in the answer.
+    """
 
     kind, package, allowed_s = "veo", "google-genai", (4, 6, 8)
 
@@ -131,7 +135,8 @@ class VeoGenerator(CloudGenerator):
         from google.genai import types
 
         client = genai.Client(
-            http_options=types.HttpOptions(base_url=self._base_url) if self._base_url else None
+            vertexai=True,
+            http_options=types.HttpOptions(base_url=self._base_url) if self._base_url else None,
         )
         operation = client.models.generate_videos(
             model=self.name,
@@ -141,6 +146,7 @@ class VeoGenerator(CloudGenerator):
                 duration_seconds=seconds,
                 aspect_ratio="9:16" if _is_portrait(request) else "16:9",
                 negative_prompt=request.negative_prompt or None,
+                generate_audio=True,
             ),
         )
         deadline = time.monotonic() + TIMEOUT_S
@@ -153,11 +159,20 @@ class VeoGenerator(CloudGenerator):
                 f"{self.name} made no clip: {operation.error or 'it was filtered'}.",
                 next_step="Change the prompt.",
             )
-        output.write_bytes(client.files.download(file=made[0].video))
+        if not made[0].video.video_bytes:
+            raise GenerationError(
+                f"{self.name} kept the clip at {made[0].video.uri}.",
+                next_step="Take it from there.",
+            )
+        output.write_bytes(made[0].video.video_bytes)
 
 
 class SoraGenerator(CloudGenerator):
-    """OpenAI's Sora 2 through openai; the key is OPENAI_API_KEY."""
+    """OpenAI's Sora 2 through openai; the key is OPENAI_API_KEY.
+
+    The client announces that the service ended on 24 September 2026; where it still answers, or
+    something that speaks as it did, this works.
+    """
 
     kind, package, allowed_s = "sora", "openai", (4, 8, 12)
 
