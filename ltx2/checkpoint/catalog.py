@@ -34,6 +34,9 @@ FINGERPRINT_EARLY_DISTILLED = "3b4af458733cd7e2db7bb9a26253d39f"
 DISTILLED_SIGMAS = (1.0, 0.99375, 0.9875, 0.98125, 0.975, 0.909375, 0.725, 0.421875, 0.0)
 """Noise levels that the distilled checkpoint was trained for."""
 
+IMAGE_CRF = 33
+"""Compression of given pictures in the published pipelines, up to version 2.3."""
+
 NEGATIVE_PROMPT = (
     "blurry, low contrast, flickering, warped faces and hands, extra fingers, frozen motion, "
     "jerky camera, subtitles, watermark, lips out of step with the voice, muffled or robotic "
@@ -64,6 +67,7 @@ DEV_PROFILE = ModelProfile(
     video_guidance=_guidance(cfg_scale=3.0),
     audio_guidance=_guidance(cfg_scale=7.0),
     negative_prompt=NEGATIVE_PROMPT,
+    image_crf=IMAGE_CRF,
     example_prompts=_EXAMPLES,
 )
 DISTILLED_PROFILE = ModelProfile(
@@ -73,6 +77,7 @@ DISTILLED_PROFILE = ModelProfile(
     frame_rate=24.0,
     num_steps=len(DISTILLED_SIGMAS) - 1,
     sigmas=DISTILLED_SIGMAS,
+    image_crf=IMAGE_CRF,
     example_prompts=_EXAMPLES,
 )
 
@@ -134,8 +139,9 @@ VERSIONS = (
             "LoRAs",
             "guidance and negative prompt (dev)",
             "8 steps (distilled)",
+            "two-stage upscaling",
         ),
-        cannot=("fp8 and fp4 files", "two-stage upscaling"),
+        cannot=("fp8 and fp4 files",),
     ),
     Version(
         "LTX-2.3 (22B, March 2026)",

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,6 +25,10 @@ from ltx2.serving.anatomy import Anatomy, anatomy_of
 from ltx2.serving.jobs import Choice, ChosenLora
 from ltx2.serving.shelf import Found, find_weights, roots_of
 from ltx2.settings import Settings
+
+
+INPUTS_FOLDER = "inputs"
+"""Of the server's data: the files that visitors make clips from, under their digests."""
 
 
 class ClipMaker(Protocol):
@@ -233,13 +238,14 @@ def _offer(model: str, settings: Settings, weights: Sequence[Found]) -> Offer:
     shared = {item.name: item.path for item in weights if item.kind == "LoRA"}
 
     def load(loras: Loras) -> ClipMaker:
-        return ltx2.load(
+        pipeline = ltx2.load(
             model,
             text_encoder=text_encoder,
             device=settings.device,
             dtype=settings.dtype,
             loras=loras,
         )
+        return partial(pipeline, inputs=ltx2.Inputs(settings.data / INPUTS_FOLDER))
 
     return Offer(
         found.name,

@@ -15,6 +15,9 @@ LIBRARIES = 420_000_000
 CUDA_CONTEXT = 1_500_000_000
 """Bytes that CUDA itself and gaps between tensors take; a usual value, as in training plans."""
 
+REFINED_SIDE = 1536
+"""Longest side that a refining pass sees at once, where the model's profile says no other."""
+
 MARGIN = 1.1
 """What is free has to be so much more than what is needed: an estimate is not a promise."""
 
@@ -148,11 +151,30 @@ def needed_memory(resolved: Request, anatomy: Anatomy, place: Place) -> int:
     assert resolved.width is not None
     assert resolved.frame_rate is not None
     size = resolved.num_frames, resolved.height, resolved.width
-    working = max(anatomy.denoising(*size, resolved.frame_rate), anatomy.decoding(*size))
+    working = max(_denoising(resolved, anatomy), anatomy.decoding(*size))
     there = 0 if place.is_loaded else anatomy.weights + overhead(place)
     if not anatomy.keeps_text_encoder:
         return there + max(working, anatomy.text_encoder)
     return there + working + (0 if place.is_loaded else anatomy.text_encoder)
+
+
+def _denoising(resolved: Request, anatomy: Anatomy) -> int:
+    """Bytes of the largest pass: of a part of a long clip, at the size of its stage."""
+    assert resolved.num_frames is not None
+    assert resolved.height is not None
+    assert resolved.width is not None
+    assert resolved.frame_rate is not None
+    num_frames = resolved.num_frames
+    if resolved.window_s is not None:
+        num_frames = min(num_frames, round(resolved.window_s * resolved.frame_rate))
+    sides = (resolved.height, resolved.width)
+    if resolved.upscale:  # refined in tiles
+        sides = min(sides[0], REFINED_SIDE), min(sides[1], REFINED_SIDE)
+    needed = anatomy.denoising(num_frames, *sides, resolved.frame_rate)
+    if resolved.reference is not None:
+        smaller = [side // resolved.reference.downscale for side in sides]
+        needed += anatomy.denoising(num_frames, smaller[0], smaller[1], resolved.frame_rate)
+    return needed
 
 
 def overhead(place: Place) -> int:

@@ -91,7 +91,11 @@ def stage_of(name: str) -> Stage:
         "start": "encode",
         "load": "load",
         "encode prompt": "encode",
+        "read files": "encode",
         "denoise": "denoise",
+        "enlarge space": "denoise",
+        "enlarge time": "denoise",
+        "refine": "denoise",
     }
     return kinds.get(name, "decode")
 
@@ -132,10 +136,30 @@ def work_of(request: Request, profile: ModelProfile) -> Work:
     assert resolved.width is not None
     assert resolved.num_steps is not None
     # The profile's multiples may be coarser than the latents, by the same factor for every clip.
-    grid = VideoCompression(profile.temporal_multiple, profile.spatial_multiple).latent_grid(
-        resolved.num_frames, resolved.height, resolved.width
+    compression = VideoCompression(profile.temporal_multiple, profile.spatial_multiple)
+    tokens = math.prod(
+        compression.latent_grid(resolved.num_frames, resolved.height, resolved.width)
     )
-    return Work(resolved.num_steps, num_passes(resolved), math.prod(grid))
+    passes = num_passes(resolved)
+    shown = sum(keyframe.at_s > 0.0 for keyframe in resolved.keyframes)
+    per_frame = tokens / compression.latent_grid(resolved.num_frames, 1, 1)[0]
+    if not resolved.upscale:
+        followed = tokens / resolved.reference.downscale**2 if resolved.reference else 0.0
+        return Work(resolved.num_steps, passes, round(tokens + shown * per_frame + followed))
+    return Work(_steps_of_all_stages(resolved, profile, passes), passes, tokens)
+
+
+def _steps_of_all_stages(resolved: Request, profile: ModelProfile, passes: int) -> int:
+    """Steps at the final size that take as long as those of all stages at theirs."""
+    assert resolved.num_steps is not None
+    cost = 0.0
+    for index in range(len(resolved.upscale) + 1):
+        to_come = resolved.upscale[index:]
+        share = 4.0 ** -to_come.count("space") * 2.0 ** -to_come.count("time")
+        # A distilled network refines in three steps without guidance; others take more.
+        refining = 3.0 / passes if profile.sigmas is not None else resolved.num_steps * 0.5625
+        cost += share * (refining if index else resolved.num_steps)
+    return max(1, math.ceil(cost))
 
 
 def num_passes(request: Request) -> int:
