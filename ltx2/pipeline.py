@@ -363,6 +363,7 @@ class Pipeline:
         if request.window_s is None:
             return ((0, len(canvas.frames)),)
         assert request.frame_rate is not None
+        assert request.overlap_s is not None
         window = max(2, math.floor((request.window_s * request.frame_rate - 1) / step) + 1)
         overlap = max(1, round(request.overlap_s * request.frame_rate / step))
         pieces = plan_windows(free, window=window, overlap=min(overlap, window - 1))

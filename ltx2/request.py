@@ -23,6 +23,9 @@ MAX_SIZE = 16_384
 
 MAX_DURATION_S = 3_600.0
 
+USUAL_OVERLAP_S = 1.0
+"""How much a part of a long clip sees of what is there, in seconds."""
+
 
 class Guidance(BaseModel):
     """Guidance scales of one modality; the defaults switch everything off.
@@ -161,7 +164,7 @@ class Request(BaseModel):
             height and frame rate are those of the result.
         image_crf: see the profile.
         window_s: longest part made at once; a longer clip is made of parts that overlap.
-        overlap_s: how much of what is there a part sees.
+        overlap_s: how much of what is there a part sees; usually 1 s, in short parts half of one.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -188,7 +191,7 @@ class Request(BaseModel):
     upscale: tuple[Literal["space", "time"], ...] = Field(default=(), max_length=4)
     image_crf: int | None = Field(default=None, ge=0, le=51)
     window_s: float | None = Field(default=None, gt=0.0, le=MAX_DURATION_S)
-    overlap_s: float = Field(default=1.0, gt=0.0, le=60.0)
+    overlap_s: float | None = Field(default=None, gt=0.0, le=60.0)
 
     def __init__(self, /, **values: Any) -> None:
         try:
@@ -332,6 +335,7 @@ def _shape(request: Request, profile: ModelProfile) -> dict[str, Any]:
         "num_frames": snap_num_frames(wanted, multiple, at_most=longest),
         "frame_rate": frame_rate,
         "window_s": window_s,
+        "overlap_s": _overlap_s(request, window_s),
     }
 
 
@@ -357,14 +361,21 @@ def _window_s(request: Request, profile: ModelProfile, duration_s: float) -> flo
         window_s = profile.trained_duration_s
     if window_s is None:
         return None
-    window_s = min(window_s, profile.max_duration_s)
+    return min(window_s, profile.max_duration_s)
+
+
+def _overlap_s(request: Request, window_s: float | None) -> float | None:
+    if window_s is None:
+        return request.overlap_s
+    if request.overlap_s is None:
+        return min(USUAL_OVERLAP_S, window_s / 2)
     if request.overlap_s > window_s / 2:
         raise RequestError(
             f"The overlap of {request.overlap_s:g} s is more than half of a part of "
             f"{window_s:g} s.",
             next_step="Make overlap_s smaller or window_s larger.",
         )
-    return window_s
+    return request.overlap_s
 
 
 def _usual_size(request: Request, profile: ModelProfile, in_space: int) -> tuple[int, int]:

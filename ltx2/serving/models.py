@@ -26,7 +26,6 @@ from ltx2.serving.jobs import Choice, ChosenLora
 from ltx2.serving.shelf import Found, find_weights, roots_of
 from ltx2.settings import Settings
 
-
 INPUTS_FOLDER = "inputs"
 """Of the server's data: the files that visitors make clips from, under their digests."""
 

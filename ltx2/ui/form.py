@@ -15,6 +15,7 @@ from ltx2.serving.jobs import Choice, ChosenLora
 from ltx2.serving.models import Models, Offer
 from ltx2.ui.composer import build_composer
 from ltx2.ui.enhance import Improvement, build_improvement
+from ltx2.ui.given import GivenFields, build_given
 from ltx2.ui.language import Label, label, phrase, say
 from ltx2.ui.modes import TEXT, describe_modes
 
@@ -57,6 +58,7 @@ class Form:
     mode: gr.Radio
     composer: gr.HTML
     note: gr.HTML
+    given: GivenFields
     prompt: gr.Textbox
     hints: gr.HTML
     improvement: Improvement
@@ -157,6 +159,7 @@ def build_form(models: Models) -> Form:
     )
     composer = build_composer(models.offers)
     note = gr.HTML("", elem_id="composer-note")
+    given = build_given()
     prompt = gr.Textbox(
         **fields["prompt"],
         label=label("Prompt"),
@@ -219,6 +222,7 @@ def build_form(models: Models) -> Form:
         mode=mode,
         composer=composer,
         note=note,
+        given=given,
         prompt=prompt,
         hints=hints,
         improvement=improvement,

@@ -2,20 +2,23 @@
 
 import secrets
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from html import escape
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
+from ltx2.conditions import Source
 from ltx2.errors import LTX2Error, RequestError
+from ltx2.inputs import Inputs
 from ltx2.media.decode import read_recipe
 from ltx2.media.guarded import read_recipe_guarded
 from ltx2.media.recipe_tag import parse_recipe
-from ltx2.request import AppliedLora, Recipe
+from ltx2.request import AppliedLora, ModelProfile, Recipe
 from ltx2.serving.access import Door
 from ltx2.serving.jobs import Cancelled, Done, End, Failed, Job, Queued, Running
+from ltx2.serving.models import INPUTS_FOLDER
 from ltx2.serving.worker import JobQueue
 from ltx2.ui.api import GENERATE_VIDEO
 from ltx2.ui.compare import Comparison, bind_comparison, build_comparison
@@ -36,6 +39,7 @@ from ltx2.ui.form import (
     possible_shapes,
     values_of,
 )
+from ltx2.ui.given import Given, extended, retaken
 from ltx2.ui.language import label, phrase, say
 from ltx2.ui.limits import limited
 from ltx2.ui.memory import RESTORED, bind_memory, build_memory, recall, unchanged
@@ -231,7 +235,7 @@ def bind_generate(
     for pressed in (view.generate.click, form.prompt.submit):
         asked = pressed(
             limited(handlers.on_submit, door),
-            [owner, form.copies, form.mode, form.composer, *form.inputs],
+            [owner, form.copies, form.mode, form.composer, *form.inputs, *form.given.inputs],
             [owner, view.job, form.seed],
             **ANSWERED,
         )
@@ -242,6 +246,23 @@ def bind_generate(
     )
     _show_after(asked, view, handlers, owner)
     _make_after(asked, view, handlers, owner)
+    going_on = result.going_on
+    for asked in (
+        going_on.extend.click(
+            limited(handlers.on_extend, door),
+            [owner, view.shown, form.prompt],
+            view.job,
+            **ANSWERED,
+        ),
+        going_on.retake.click(
+            limited(handlers.on_retake, door),
+            [owner, view.shown, form.prompt, going_on.start, going_on.end],
+            view.job,
+            **ANSWERED,
+        ),
+    ):
+        _show_after(asked, view, handlers, owner)
+        _make_after(asked, view, handlers, owner)
     view.timer.tick(
         handlers.on_poll,
         [owner, view.shown],
@@ -409,7 +430,8 @@ class GenerateHandlers:
         """The visitor, and the first job's id and seed; the others follow it in the queue."""
         with errors_on_page():
             owner = recognise(owner)  # who is quicker than the page has no number yet
-            asked = Asked(*values)
+            num_fields = len(fields(Asked))
+            asked, given = Asked(*values[:num_fields]), Given(*values[num_fields:])
             seed, choice = asked.first_seed(), asked.to_choice()
             profile = self.queue.models[0].offer(choice.model).profile
             composed = Draft.of(draft)
@@ -417,8 +439,11 @@ class GenerateHandlers:
                 # Who is quick presses the button before the prompt has followed the fields.
                 prompt = written(composed, asked.prompt, profile.vocabulary)
                 asked = replace(asked, prompt=prompt)
+            first = given.added_to(
+                asked.to_request(profile, seed=seed), mode, self._inputs, profile
+            )
             requests = [
-                asked.to_request(profile, seed=seed + number)
+                first.model_copy(update={"seed": seed + number})
                 for number in range(max(1, min(int(copies), MAX_COPIES)))
             ]
             jobs = [self.queue.submit(owner, request, choice) for request in requests]
@@ -430,6 +455,36 @@ class GenerateHandlers:
             job = self.queue.store.open_link(shown.job)
             request = job.request.model_copy(update={"seed": secrets.randbelow(RANDOM_SEEDS)})
             return self.queue.submit(checked(owner), request, job.choice).id
+
+    def on_extend(self, owner: str, shown: Shown, prompt: str) -> str:
+        """The clip that is shown goes on."""
+        with errors_on_page():
+            job, source, profile = self._clip_of(shown)
+            request = extended(job.request, source, profile, prompt)
+            return self.queue.submit(checked(owner), request, job.choice).id
+
+    def on_retake(
+        self, owner: str, shown: Shown, prompt: str, start: float | None, end: float | None
+    ) -> str:
+        """A part of the clip that is shown is made again."""
+        with errors_on_page():
+            job, source, _ = self._clip_of(shown)
+            request = retaken(job.request, source, prompt, start or 0.0, end or 0.0)
+            return self.queue.submit(checked(owner), request, job.choice).id
+
+    @property
+    def _inputs(self) -> Inputs:
+        """Where the server keeps the files that clips are made from."""
+        return Inputs(self.queue.folder.parent / INPUTS_FOLDER)
+
+    def _clip_of(self, shown: Shown) -> tuple[Job, Source, ModelProfile]:
+        """The job that is shown, its clip as a source, and its model's profile."""
+        job = self.queue.store.open_link(shown.job)
+        path = self.queue.path(job)
+        if path is None:
+            raise RequestError("This clip is not made yet.", next_step="Wait until it is there.")
+        source = Source(file=self._inputs.add(path, name="clip.mp4"))
+        return job, source, self.queue.models[0].offer(job.choice.model).profile
 
     def on_make(self, owner: str) -> None:
         """Every clip of the visitor that waits, in turn, in this thread."""

@@ -27,11 +27,13 @@ class Mode:
     fits: Callable[[Offer], bool] = lambda offer: True
 
 
-TEXT, DIALOGUE = "text", "dialogue"
+TEXT, DIALOGUE, IMAGE, SOUND = "text", "dialogue", "image", "sound"
 
 MODES = (
     Mode(TEXT, phrase("Text")),
     Mode(DIALOGUE, phrase("Dialogue")),
+    Mode(IMAGE, phrase("Image")),
+    Mode(SOUND, phrase("Sound")),
 )
 """In their order on the page."""
 

@@ -16,6 +16,7 @@ from ltx2.request import Recipe
 from ltx2.serving.jobs import Cancelled, Done, Failed, Job, Queued, Running
 from ltx2.serving.preflight import Preflight, TooLarge, in_words
 from ltx2.serving.previews import Sketch
+from ltx2.ui.given import GoingOn, build_going_on
 from ltx2.ui.language import label, phrase, retold, say
 
 STAGES = {
@@ -77,6 +78,7 @@ class Result:
     use_settings: gr.Button
     link: gr.Button
     health: gr.HTML
+    going_on: GoingOn
     recipe: gr.Code
 
 
@@ -102,6 +104,7 @@ def build_result() -> Result:
             use_settings = gr.Button(label("Use these settings"), size="sm", min_width=120)
             link = gr.Button(label("Copy link"), size="sm", min_width=120)
         health = gr.HTML("", elem_id="health")
+        going_on = build_going_on()
         with gr.Accordion(label("Recipe, also inside the file"), open=False, elem_id="recipe"):
             recipe = gr.Code(
                 language="json",
@@ -124,6 +127,7 @@ def build_result() -> Result:
         use_settings=use_settings,
         link=link,
         health=health,
+        going_on=going_on,
         recipe=recipe,
     )
 

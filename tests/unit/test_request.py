@@ -65,7 +65,8 @@ def test_resolving_fills_every_field_with_what_the_model_can_make(request):
     resolved = request.resolve(PROFILE)
     missing = {name for name, value in resolved if value is None}
     # The length is said as num_frames; what is not given, and what follows the checkpoint, stays.
-    assert missing == {"duration_s", "reference", "window_s", "image_crf", "cross_timestep"}
+    stays = {"reference", "window_s", "overlap_s", "image_crf", "cross_timestep"}
+    assert missing == {"duration_s", *stays}
     assert (resolved.num_frames - 1) % 8 == 0
     assert resolved.width % 32 == 0
     assert resolved.height % 32 == 0

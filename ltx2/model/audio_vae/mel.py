@@ -12,6 +12,9 @@ from ltx2.model.audio_vae.config import AudioVAEConfig
 LOG_FLOOR = 1e-5
 FILTER_ZERO_CROSSINGS = 6
 FILTER_ROLLOFF = 0.99
+LINEAR_HZ = 200.0 / 3.0
+BREAK_HZ = 1000.0
+LOG_STEP = math.log(6.4) / 27.0
 
 
 def resample(waveform: Tensor, source_rate: int, target_rate: int) -> Tensor:
@@ -39,6 +42,30 @@ def resample(waveform: Tensor, source_rate: int, target_rate: int) -> Tensor:
     return out.reshape(*waveform.shape[:-1], -1)
 
 
+def mel_filters(
+    sample_rate: int, fft_length: int, num_bins: int, lowest: float, highest: float
+) -> Tensor:
+    """Triangular filters [M, fft_length / 2 + 1], float64, of equal area, from Slaney's toolbox.
+
+    Evenly spaced up to 1 kHz at 200/3 Hz per mel, logarithmic above at 27 mels per factor of 6.4.
+    """
+    mels = torch.linspace(_to_mel(lowest), _to_mel(highest), num_bins + 2, dtype=torch.float64)
+    linear = mels * LINEAR_HZ
+    logarithmic = BREAK_HZ * torch.exp((mels - BREAK_HZ / LINEAR_HZ) * LOG_STEP)
+    edges = torch.where(linear < BREAK_HZ, linear, logarithmic)
+    frequencies = torch.linspace(0, sample_rate / 2, fft_length // 2 + 1, dtype=torch.float64)
+    left, centre, right = (edges[i : i + num_bins, None] for i in range(3))
+    rise = (frequencies - left) / (centre - left)
+    fall = (right - frequencies) / (right - centre)
+    return torch.minimum(rise, fall).clamp_min(0.0) * (2.0 / (right - left))
+
+
+def _to_mel(frequency: float) -> float:
+    if frequency < BREAK_HZ:
+        return frequency / LINEAR_HZ
+    return BREAK_HZ / LINEAR_HZ + math.log(frequency / BREAK_HZ) / LOG_STEP
+
+
 class MelSpectrogram(nn.Module):
     """Natural-log mel magnitudes [B, 2, L, M] of a stereo waveform [B, 2, S] in -1..1.
 
@@ -51,19 +78,15 @@ class MelSpectrogram(nn.Module):
 
     def __init__(self, config: AudioVAEConfig) -> None:
         super().__init__()
-        from transformers.audio_utils import mel_filter_bank
-
         self.config = config
-        filters = mel_filter_bank(
-            num_frequency_bins=config.fft_length // 2 + 1,
-            num_mel_filters=config.mel_bins,
-            min_frequency=config.min_frequency,
-            max_frequency=config.max_frequency,
-            sampling_rate=config.sample_rate,
-            norm="slaney",
-            mel_scale="slaney",
-        ).T
-        self.register_buffer("filters", torch.from_numpy(filters).float(), persistent=False)
+        filters = mel_filters(
+            config.sample_rate,
+            config.fft_length,
+            config.mel_bins,
+            config.min_frequency,
+            config.max_frequency,
+        )
+        self.register_buffer("filters", filters.float(), persistent=False)
         window = torch.hann_window(config.fft_length, periodic=True)
         self.register_buffer("window", window, persistent=False)
 
