@@ -1,10 +1,15 @@
-"""Race: one forward of our transformer against diffusers' on the same weights.
+"""Race: our transformer against diffusers' on the same weights, one forward and one guided step.
+
+A guided step asks in four ways (prompt, negative prompt, disturbed self-attention, modalities
+apart), as a pipeline runs it: diffusers takes the two prompts as a batch and the others one by one.
+Ours keeps between steps what positions and texts decide, so the first step is not timed.
 
 A shared machine has good and bad minutes. So the two take turns, each turn gives one ratio of
 processor seconds (which, unlike wall-clock, leave out what other programs used), and the median
 of the ratios counts. A ratio below 1 means that ours is faster.
 
-    python -m benchmarks.transformer_forward [--size puppet|block] [--repeats N] [--threads N]
+    python -m benchmarks.transformer_forward [--size puppet|block] [--step] [--repeats N]
+        [--threads N]
 """
 
 import argparse
@@ -19,11 +24,17 @@ from diffusers import LTX2VideoTransformer3DModel
 from torch import Tensor
 
 from ltx2.checkpoint.keymaps import TRANSFORMER_TO_DIFFUSERS, rename
+from ltx2.diffusion.guidance import Pass
+from ltx2.diffusion.state import Joint, LatentState
+from ltx2.generation.sampling import ask
 from ltx2.model.config import TransformerConfig
 from ltx2.model.transformer import ModalityInput, Transformer
+from ltx2.request import Guidance
 from ltx2.training.puppet import architecture
 
 Velocities = tuple[Tensor, Tensor]
+
+SIGMA = 0.7
 
 
 @dataclass(frozen=True)
@@ -110,8 +121,8 @@ def build_inputs(size: Size) -> tuple[ModalityInput, ModalityInput]:
         tokens = positions.shape[2]
         return ModalityInput(
             tokens=torch.randn(1, tokens, channels, dtype=size.dtype),
-            timesteps=torch.full((1, tokens), 0.7),
-            sigma=torch.full((1,), 0.7),
+            timesteps=torch.full((1, tokens), SIGMA),
+            sigma=torch.full((1,), SIGMA),
             positions=positions,
             context=torch.randn(1, size.text_tokens, config.caption_channels, dtype=size.dtype),
         )
@@ -166,6 +177,57 @@ def race(size: Size, repeats: int) -> Outcome:
     )
 
 
+def race_step(size: Size, repeats: int) -> Outcome:
+    """A guided step of both in turns; the outputs are those of the prompt's pass."""
+    ours, theirs = build_pair(size)
+    video, audio = build_inputs(size)
+    states = Joint(*(_state(modality) for modality in (video, audio)))
+    other = Joint(*(torch.randn_like(modality.context) for modality in (video, audio)))
+    contexts = {Pass.CONDITIONAL: Joint(video.context, audio.context), Pass.NEGATIVE: other}
+    scales = Guidance(cfg_scale=3.0, stg_scale=1.0, modality_scale=3.0, stg_blocks=(0,))
+    network = ask(ours, contexts, Joint(scales, scales))
+
+    def run_ours() -> Velocities:
+        answer = network(states, SIGMA, tuple(Pass))[Pass.CONDITIONAL]
+        return answer.video, answer.audio
+
+    def their_forward(count: int, text: Joint[Tensor], **options: Any) -> Velocities:
+        return theirs(
+            hidden_states=video.tokens.expand(count, -1, -1),
+            audio_hidden_states=audio.tokens.expand(count, -1, -1),
+            encoder_hidden_states=text.video,
+            audio_encoder_hidden_states=text.audio,
+            timestep=1000 * video.sigma.expand(count),
+            video_coords=video.positions.expand(count, -1, -1, -1),
+            audio_coords=audio.positions.expand(count, -1, -1, -1),
+            return_dict=False,
+            **options,
+        )
+
+    def run_theirs() -> Velocities:
+        prompt = contexts[Pass.CONDITIONAL]
+        both = Joint(torch.cat([prompt.video, other.video]), torch.cat([prompt.audio, other.audio]))
+        first, second = their_forward(2, both)
+        their_forward(1, contexts[Pass.CONDITIONAL], spatio_temporal_guidance_blocks=[0])
+        their_forward(1, contexts[Pass.CONDITIONAL], isolate_modalities=True)
+        return first[:1], second[:1]
+
+    with torch.inference_mode():
+        difference = _relative_difference(run_ours(), run_theirs())
+        turns = [_one_turn(run_ours, run_theirs, swap=bool(i % 2)) for i in range(repeats)]
+    return Outcome(
+        statistics.median(ours / theirs for ours, theirs in turns),
+        statistics.median(ours for ours, _ in turns),
+        statistics.median(theirs for _, theirs in turns),
+        difference,
+    )
+
+
+def _state(modality: ModalityInput) -> LatentState:
+    mask = torch.ones_like(modality.tokens[..., :1])
+    return LatentState(modality.tokens, modality.tokens, mask, modality.positions)
+
+
 def _one_turn(
     ours: Callable[[], Velocities], theirs: Callable[[], Velocities], *, swap: bool
 ) -> tuple[float, float]:
@@ -192,14 +254,17 @@ def main() -> None:
     parser.add_argument("--size", choices=["puppet", "block"], help="default: both")
     parser.add_argument("--repeats", type=int, help="timed forwards of each side")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--step", action="store_true", help="guided steps, not single forwards")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     for name, size in SIZES.items():
         if options.size and not name.startswith(options.size):
             continue
-        outcome = race(size, options.repeats or size.repeats)
+        run = race_step if options.step else race
+        outcome = run(size, options.repeats or size.repeats)
         print(
-            f"transformer forward, {name}, {options.threads} thread(s): "
+            f"{'guided step' if options.step else 'transformer forward'}, {name}, "
+            f"{options.threads} thread(s): "
             f"ours/diffusers = {outcome.ratio:.3f} "
             f"({outcome.ours * 1e3:.1f} ms / {outcome.theirs * 1e3:.1f} ms), "
             f"outputs differ by {outcome.difference:.1e} of their range"

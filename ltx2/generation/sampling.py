@@ -15,9 +15,10 @@ from ltx2.diffusion.guidance import (
 from ltx2.diffusion.samplers import Sampler, euler
 from ltx2.diffusion.state import Joint, LatentState
 from ltx2.diffusion.tiles import TileLimits, plan_boxes, tiled
-from ltx2.model.transformer import ModalityInput, Transformer
+from ltx2.model.transformer import ModalityInput, Transformer, Unchanging
 from ltx2.progress import ShouldCancel, never_cancel
 from ltx2.request import Guidance
+from ltx2.runtime.small import SMALL_MODEL_PARAMETERS
 
 BATCHED_TOKENS = 8_192
 """Most video tokens of all passes together that are asked at once. Few tokens leave a processor
@@ -69,6 +70,9 @@ def sample(  # noqa: PLR0913 - all that a walk depends on
 
 def ask(transformer: Transformer, contexts: Contexts, guidance: Joint[Guidance]) -> Network:
     """The transformer as a network that answers several passes, at once where they are small."""
+    # Positions and texts are the same in all steps of a walk, and so is what is made of them.
+    small = sum(weight.numel() for weight in transformer.parameters()) < SMALL_MODEL_PARAMETERS
+    unchanging: dict[tuple[Pass, ...], Joint[Unchanging]] = {}
 
     def network(
         states: Joint[LatentState], sigma: float, passes: tuple[Pass, ...]
@@ -77,8 +81,10 @@ def ask(transformer: Transformer, contexts: Contexts, guidance: Joint[Guidance])
         answers: dict[Pass, Joint[Tensor]] = {}
         for start in range(0, len(passes), most):
             together = passes[start : start + most]
+            if together not in unchanging:
+                unchanging[together] = Joint(Unchanging(small), Unchanging(small))
             video, audio = transformer(
-                *_inputs(states, sigma, together, contexts),
+                *_inputs(states, sigma, together, contexts, unchanging[together]),
                 batched_perturbations(together, guidance),
             )
             for index, kind in enumerate(together):
@@ -92,7 +98,11 @@ def ask(transformer: Transformer, contexts: Contexts, guidance: Joint[Guidance])
 
 
 def _inputs(
-    states: Joint[LatentState], sigma: float, passes: Sequence[Pass], contexts: Contexts
+    states: Joint[LatentState],
+    sigma: float,
+    passes: Sequence[Pass],
+    contexts: Contexts,
+    unchanging: Joint[Unchanging],
 ) -> list[ModalityInput | None]:
     """Both modalities, repeated for every pass with its text; None for one without tokens."""
     texts = [contexts.get(kind, contexts[Pass.CONDITIONAL]) for kind in passes]
@@ -111,6 +121,7 @@ def _inputs(
                 sigma=torch.full((count,), own_sigma, device=state.tokens.device),
                 positions=state.positions,
                 context=torch.cat([text[index] for text in texts]),
+                unchanging=unchanging[index],
             )
         )
     return inputs

@@ -6,6 +6,9 @@ from torch.nn import functional as F
 
 from ltx2.model.rope import RotaryTable
 
+KeysValues = tuple[Tensor, Tensor]
+"""What tokens answer in attention, [B, N, T_c, K] each."""
+
 
 class Attention(nn.Module):
     """Multi-head attention with normalised, optionally rotated queries and keys.
@@ -50,10 +53,24 @@ class Attention(nn.Module):
             context_rope: rotation of the keys.
         """
         context = x if context is None else context
+        return self.gather(x, self.keys_values(context, context_rope), mask=mask, rope=rope)
+
+    def keys_values(self, context: Tensor, rope: RotaryTable | None = None) -> KeysValues:
+        """What the tokens `context` [B, T_c, D_c] answer, [B, N, T_c, K] each."""
+        key = self._heads(self.k_norm(self.to_k(context)), rope)
+        return key, self._heads(self.to_v(context))
+
+    def gather(
+        self,
+        x: Tensor,
+        keys_values: KeysValues,
+        *,
+        mask: Tensor | None = None,
+        rope: RotaryTable | None = None,
+    ) -> Tensor:
+        """What the tokens `x` [B, T, D] gather from keys and values, [B, T, D]."""
         query = self._heads(self.q_norm(self.to_q(x)), rope)
-        key = self._heads(self.k_norm(self.to_k(context)), context_rope)
-        value = self._heads(self.to_v(context))
-        gathered = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        gathered = F.scaled_dot_product_attention(query, *keys_values, attn_mask=mask)
         return self.to_out(gathered.transpose(1, 2).flatten(2))  # [B, T, D]
 
     def own_values(self, x: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from enum import Enum
 import torch
 from torch import Tensor, nn
 
-from ltx2.model.attention import Attention, FeedForward, rms_norm
+from ltx2.model.attention import Attention, FeedForward, KeysValues, rms_norm
 from ltx2.model.config import StreamConfig, TransformerConfig
 from ltx2.model.modulation import Modulation, modulate
 from ltx2.model.rope import RotaryTable
@@ -67,6 +67,8 @@ class Stream:
         hidden: [B, T, D].
         context: projected text [B, T_c, D].
         context_mask: [B, 1, 1, T_c], True for real tokens; None if all are.
+        text_answers: keys and values of the text by block, kept for later steps of the same walk;
+            None keeps none.
         rope, cross_rope: for self-attention and for attention between the modalities.
         modulation: 6 values: shift, scale, gate of self-attention, then of feed-forward.
         cross_modulation: 4 values: scale and shift for audio-to-video, then for
@@ -84,6 +86,7 @@ class Stream:
     cross_modulation: Modulation | None
     cross_gate: Modulation | None
     enabled: bool
+    text_answers: dict[int, KeysValues] | None = None
 
 
 class TransformerBlock(nn.Module):
@@ -158,7 +161,13 @@ class TransformerBlock(nn.Module):
 
     def _attend_text(self, stream: Stream, attention: Attention) -> Stream:
         x = rms_norm(stream.hidden, self.eps)
-        gathered = attention(x, stream.context, mask=stream.context_mask)
+        kept = stream.text_answers
+        answers = None if kept is None else kept.get(self.index)
+        if answers is None:
+            answers = attention.keys_values(stream.context)
+            if kept is not None:
+                kept[self.index] = answers
+        gathered = attention.gather(x, answers, mask=stream.context_mask)
         return replace(stream, hidden=stream.hidden + gathered)
 
     def _attend_each_other(

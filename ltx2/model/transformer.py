@@ -1,15 +1,37 @@
 """The LTX-2 transformer: noisy video and audio tokens in, their velocities out."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ltx2.model.attention import KeysValues
 from ltx2.model.block import NO_PERTURBATIONS, Perturbations, Stream, TransformerBlock
 from ltx2.model.config import CrossTimestep, RopeConfig, TransformerConfig
 from ltx2.model.modulation import MLP, AdaLayerNormSingle, Modulation, Timesteps, modulate
-from ltx2.model.rope import interval_centres, rotary_table
+from ltx2.model.rope import RotaryTable, interval_centres, rotary_table
+
+
+@dataclass
+class Unchanging:
+    """What of one modality stays the same in all steps of a walk, once it has been computed.
+
+    Positions and text must not change while it is used.
+
+    Attributes:
+        keeps_answers: whether keys and values of the text are kept for every block, which takes
+            as much memory as a few blocks' activations.
+        text_answers: those kept so far, by block.
+        context: projected text.
+        rope, cross_rope: rotations of the tokens.
+    """
+
+    keeps_answers: bool = True
+    text_answers: dict[int, KeysValues] = field(default_factory=dict)
+    context: Tensor | None = None
+    rope: RotaryTable | None = None
+    cross_rope: RotaryTable | None = None
 
 
 @dataclass(frozen=True)
@@ -25,6 +47,7 @@ class ModalityInput:
         context: text from the connector [B, T_c, D_c].
         context_mask: [B, T_c], 1 for real tokens; None if all are.
         enabled: False keeps the tokens as they are; the other modality still sees them.
+        unchanging: of the walk that this is a step of; filled in the first step.
     """
 
     tokens: Tensor
@@ -34,6 +57,7 @@ class ModalityInput:
     context: Tensor
     context_mask: Tensor | None = None
     enabled: bool = True
+    unchanging: Unchanging | None = None
 
 
 class Transformer(nn.Module):
@@ -135,13 +159,19 @@ class Transformer(nn.Module):
             cross = cross_adaln(cross_timesteps, scale=scale, dtype=hidden.dtype)
             gate = gate_adaln(gate_timesteps, scale=gate_scale, dtype=hidden.dtype)
         mask = own.context_mask
-        centres = interval_centres(own.positions)
+        kept = Unchanging(keeps_answers=False) if own.unchanging is None else own.unchanging
+        if kept.context is None or kept.rope is None or kept.cross_rope is None:
+            centres = interval_centres(own.positions)
+            kept.context = caption(own.context.to(self.dtype))
+            kept.rope = rotary_table(centres, rope)
+            kept.cross_rope = rotary_table(centres[..., :1], self.config.cross_rope)
         return Stream(
             hidden=hidden,
-            context=caption(own.context.to(self.dtype)),
+            context=kept.context,
             context_mask=None if mask is None else mask.bool()[:, None, None],
-            rope=rotary_table(centres, rope),
-            cross_rope=rotary_table(centres[..., :1], self.config.cross_rope),
+            rope=kept.rope,
+            cross_rope=kept.cross_rope,
+            text_answers=kept.text_answers if kept.keeps_answers else None,
             modulation=adaln(timesteps, scale=scale, dtype=hidden.dtype),
             cross_modulation=cross,
             cross_gate=gate,
