@@ -185,7 +185,7 @@ def generate(  # noqa: PLR0913 - every option of the command is a parameter
     What is not said is taken from --recipe, then from the model's usual settings. A recipe also
     chooses the model and LoRAs that it was made with, unless --model or --lora is said.
     """
-    options = {
+    options: dict[str, Any] = {
         "prompt": prompt,
         "negative_prompt": negative_prompt,
         "duration_s": seconds,
@@ -354,8 +354,8 @@ def _score(by: str | None, best_of: int) -> "Callable[[Clip], float | None] | No
 
 def _guidance(*values: float | tuple[int, ...] | str | None) -> dict[str, Any]:
     """What was said of one modality's guidance, by its names in a request."""
-    names = ("cfg_scale", "stg_scale", "modality_scale", "rescale", "stg_blocks", "stg_mode")
-    names = (*names, "skip_steps")
+    scales = ("cfg_scale", "stg_scale", "modality_scale", "rescale")
+    names = (*scales, "stg_blocks", "stg_mode", "skip_steps")
     return {name: value for name, value in zip(names, values, strict=True) if value is not None}
 
 
