@@ -211,7 +211,7 @@ def _keep_black(canvas: Canvas, source: Source, mask: np.ndarray) -> None:
 
 
 def _draw_sound(canvas: Canvas, source: Source, clip: Clip) -> None:
-    sound = torch.from_numpy(clip.waveform)
+    sound = torch.from_numpy(np.array(clip.waveform))
     if clip.sample_rate != canvas.sample_rate:
         sound = resample(sound, clip.sample_rate, canvas.sample_rate)
     late = round(source.at_s * canvas.sample_rate)
