@@ -1,4 +1,4 @@
-"""The commands `suites check`, `suites list`, `run` and `score`; heavy imports wait."""
+"""The commands of suites (check, list, export), `run` and `score`; heavy imports wait."""
 
 import json
 import math
@@ -74,6 +74,23 @@ def list_suites(
         return
     for suite in found:
         typer.echo(f"{suite.name:18} {len(suite.items):5} items  {suite.world:7} {suite.title}")
+
+
+@suites.command()
+def export(
+    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")],
+    target: Annotated[Path, typer.Argument(metavar="FOLDER", help="New folder for the clips.")],
+    seed: Annotated[int | None, typer.Option(help="Only clips of this seed.")] = None,
+) -> None:
+    """Copy the clips of a run under the names of their items, with the manifest of a study.
+
+    The files stay as they are, so that votes on them can be compared with measurements of the run.
+    """
+    from evaluation.suites.export import export_clips
+    from evaluation.suites.records import RunFolder
+
+    number = export_clips(RunFolder(run_folder), target, seed=seed)
+    typer.echo(f"{target}: {number} clips")
 
 
 def run(
