@@ -12,7 +12,7 @@ from evaluation.preference.clips import Source, gather
 from evaluation.preference.design import PlannedSession, PlannedTrial, design
 from evaluation.preference.stimulus import ATTENTION_SHIFT_S, common_frame, make_pair, opaque_name
 from evaluation.preference.store import Entry, Stimuli, Store, pair_name
-from evaluation.preference.study import Study, with_prompts
+from evaluation.preference.study import PROMPT_ADHERENCE, Study, with_prompts
 from ltx2.errors import LTX2Error, RequestError
 
 logger = logging.getLogger(__name__)
@@ -34,7 +34,8 @@ def open_study(
 
     Raises:
         RequestError: the study is no draft, clips are missing, unreadable or silent (all are
-            named), shapes differ too much, or there are too few prompts.
+            named), shapes differ too much, there are too few prompts, or some prompts have no text
+            although raters are asked about it.
         MediaError: the clips to be shown cannot be written.
     """
     row = store.study(study_id)
@@ -45,7 +46,7 @@ def open_study(
         )
     gathered = gather(row.plan)
     gathered.require_complete()
-    plan = with_prompts(row.plan, gathered.prompts)
+    plan = _answerable(with_prompts(row.plan, gathered.prompts))
     sessions = design(plan)
     wanted = _pairs_of(sessions, plan)
     _require_like_shapes(wanted.values(), gathered.sources, plan)
@@ -123,6 +124,21 @@ class Opener:
         else:
             count = self._openings[study_id].of
             self._openings[study_id] = Opening(count, count)
+
+
+def _answerable(plan: Study) -> Study:
+    """The plan without the question about the prompts where none of them has a text to show."""
+    silent = [prompt.id for prompt in plan.prompts if not prompt.text.strip()]
+    if plan.axis(PROMPT_ADHERENCE) is None or not silent:
+        return plan
+    if len(silent) < len(plan.prompts):
+        named = ", ".join(silent[:10]) + (" ..." if len(silent) > 10 else "")
+        raise RequestError(
+            f"Raters are asked which clip follows the prompt, but some have no text: {named}.",
+            next_step=f"Write it into the manifest, or take {PROMPT_ADHERENCE} out of the axes.",
+        )
+    axes = tuple(axis for axis in plan.axes if axis.key != PROMPT_ADHERENCE)
+    return plan.model_copy(update={"axes": axes})
 
 
 def _pairs_of(sessions: Sequence[PlannedSession], plan: Study) -> dict[str, PlannedTrial]:

@@ -18,6 +18,9 @@ from ltx2.errors import RequestError
 OVERALL = "overall"
 """The axis asked last: what one would choose, all things considered."""
 
+PROMPT_ADHERENCE = "prompt_adherence"
+"""The axis that needs the prompts' texts; a study whose prompts have none is opened without it."""
+
 BOTH_BAD = "both_bad"
 
 THREE_ANSWERS = ("left", "tie", "right")
@@ -216,7 +219,7 @@ class StoppingRule(_Part):
 
 def _usual_axes() -> tuple[Axis, ...]:
     return (
-        *(Axis(key=key) for key in ("visual_realism", "sound", "sync", "prompt_adherence")),
+        *(Axis(key=key) for key in ("visual_realism", "sound", "sync", PROMPT_ADHERENCE)),
         Axis(key=OVERALL, points=5, both_bad=True),
     )
 

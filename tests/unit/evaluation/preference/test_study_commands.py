@@ -67,7 +67,7 @@ def test_new_open_status_export_close(plan_path, tmp_path, clock):
     assert "All votes are of one rater" in told.output
     store.close()
     assert "1 of 2 raters, 3 votes, 9 entries checked" in run("status")
-    assert run("export", study_id, tmp_path / "votes.csv").startswith("5 rows in")
+    assert run("export", study_id, tmp_path / "votes.csv").startswith("4 rows in")
     assert run("close", study_id).startswith("closed; log ")
     assert "closed" in run("status", study_id)
 
@@ -117,3 +117,17 @@ def test_a_study_is_ranked_while_it_runs(tmp_path, monkeypatch, clock):
     # In these clips one model is always the louder one.
     assert "Always the same between two models, so not held equal: d_lufs" in told
     assert json.loads(run("rank", study_id, "--json"))["axis"] == "overall"
+
+
+def test_without_texts_of_prompts_nobody_is_asked_which_clip_follows_them(plan_path, tmp_path):
+    store = Store(f"sqlite:///{tmp_path / 's.db'}")
+    study_id = store.create(read_study(plan_path)).id
+    (tmp_path / "ann" / "manifest.csv").write_text("id,prompt\np1,A dog barks.\n")
+    with pytest.raises(RequestError, match="some have no text: p2"):
+        open_study(store, study_id, tmp_path / "shown")
+    (tmp_path / "ann" / "manifest.csv").unlink()
+    open_study(store, study_id, tmp_path / "shown")
+    asked = [axis.key for axis in store.study(study_id).plan.axes]
+    assert asked == ["visual_realism", "sound", "sync", "overall"]
+    assert store.verify(study_id) == 1
+    store.close()
