@@ -41,11 +41,17 @@ def errors_on_page() -> Iterator[None]:
     except (gr.Error, GenerationCancelled):
         raise
     except LTX2Error as error:
-        raise gr.Error(error_in_words(error), duration=MESSAGE_S, print_exception=False) from error
+        raise gr.Error(
+            error_in_words(error),
+            title=say("Error"),
+            duration=MESSAGE_S,
+            print_exception=False,
+        ) from error
     except Exception as error:
         logger.exception("A generation failed unexpectedly")
         raise gr.Error(
             say(BROKEN),
+            title=say("Error"),
             duration=MESSAGE_S,
             print_exception=False,
         ) from error
