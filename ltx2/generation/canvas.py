@@ -47,7 +47,7 @@ class Canvas:
     @property
     def free_latents(self) -> list[bool]:
         """Of every latent frame whether any of its picture or sound is to be made."""
-        per_frame = self.free_video.any(axis=(1, 2))
+        per_frame = np.asarray(self.free_video.any(axis=(1, 2)))
         step = self.compression.temporal
         free = []
         for index in range((len(self.frames) - 1) // step + 1):

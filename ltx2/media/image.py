@@ -29,6 +29,11 @@ def read_image(path: str | Path) -> np.ndarray | None:
             image = Image.open(path, formats=FORMATS)
     except Image.UnidentifiedImageError:
         return None
+    except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
+        raise MediaError(
+            f"The file {path} cannot be opened: {error.strerror}.",
+            next_step="Check the name and that you may read it.",
+        ) from error
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise _damaged() from error
     with image:
