@@ -91,8 +91,8 @@ def build_given() -> GivenFields:
     """Layout of the areas; each is seen while its mode is chosen."""
     with gr.Column(elem_id="from-image"):
         with gr.Row():
-            picture = gr.File(label=label("First picture"), file_types=["image"], height=110)
-            last_picture = gr.File(label=label("Last picture"), file_types=["image"], height=110)
+            picture = gr.File(label=label("First picture"), file_types=["image"], height=140)
+            last_picture = gr.File(label=label("Last picture"), file_types=["image"], height=140)
         picture_strength = gr.Slider(
             0.0, 1.0, value=1.0, step=0.05, label=label("How closely it is kept"), buttons=[]
         )
@@ -100,7 +100,7 @@ def build_given() -> GivenFields:
         sound = gr.File(
             label=label("A sound to make the picture to, or a video to make the sound to"),
             file_types=["audio", "video"],
-            height=110,
+            height=140,
         )
     return GivenFields(picture, last_picture, picture_strength, sound)
 
