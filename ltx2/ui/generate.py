@@ -72,17 +72,17 @@ LINK_JS = """
     const link = new URL(window.location.href);
     if (job) { link.searchParams.set("job", job); } else { link.searchParams.delete("job"); }
     window.history.replaceState(null, "", link);
-    document.getElementById("clip")?.scrollIntoView({block: "nearest"});
+    document.getElementById("status")?.scrollIntoView({block: "nearest"});
     return [];
 }
 """
-"""The address shows the job, so that a reload or another browser finds it again. On a phone the
-clip lies below the form; where it is in sight already, nothing moves."""
+"""The address shows the job, so that a reload or another browser finds it again. On a phone
+it stands above the form; where it is in sight already, nothing moves."""
 
 OPENED_JS = """
 () => {
     if (new URL(window.location.href).searchParams.has("job")) {
-        document.getElementById("clip")?.scrollIntoView({block: "nearest"});
+        document.getElementById("status")?.scrollIntoView({block: "nearest"});
     }
     return [];
 }

@@ -31,9 +31,9 @@ TEXT, DIALOGUE, IMAGE, SOUND = "text", "dialogue", "image", "sound"
 
 MODES = (
     Mode(TEXT, phrase("Text")),
-    Mode(DIALOGUE, phrase("Dialogue")),
     Mode(IMAGE, phrase("Image")),
     Mode(SOUND, phrase("Sound")),
+    Mode(DIALOGUE, phrase("Dialogue")),
 )
 """In their order on the page."""
 
