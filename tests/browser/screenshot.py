@@ -8,7 +8,7 @@ from tests.conftest import ROOT
 
 FOLDER = ROOT / "ltx2" / "ui" / "static"
 
-SIZE = {"width": 1280, "height": 960}
+SIZE = {"width": 1280, "height": 980}
 
 PATIENCE_MS = 300_000
 
