@@ -21,6 +21,7 @@ from torch.optim import Optimizer
 from ltx2.diffusion.guidance import Pass
 from ltx2.diffusion.schedules import shifted_sigmas
 from ltx2.diffusion.state import Joint
+from ltx2.errors import CheckpointError
 from ltx2.model.audio_vae import AudioVAE, AudioVAEConfig, MelSpectrogram
 from ltx2.model.config import UpsamplerConfig
 from ltx2.model.upsampler import LatentUpsampler
@@ -269,7 +270,7 @@ def train_transformer(
     From nothing, or from the weights that `start-from` put into the folder.
     """
     torch.manual_seed(4)
-    networks = PuppetNetworks(folder / "text_encoder")
+    networks = _untrained_networks(folder)
     is_warm = weights_path(folder, "transformer").exists()
     if is_warm:
         load_weights(folder, "transformer", networks)
@@ -420,7 +421,7 @@ def find_logs(folder: Path) -> list[Path]:
 
 def load_networks(folder: Path) -> PuppetNetworks:
     """Text encoder, connectors and transformer of a work folder, trained so far."""
-    return _load_trained(folder, "transformer", PuppetNetworks(folder / "text_encoder"))
+    return _load_trained(folder, "transformer", _untrained_networks(folder))
 
 
 def load_upsampler(folder: Path) -> LatentUpsampler:
@@ -468,6 +469,16 @@ def _load_trained(folder: Path, stage: str, module: AnyModule) -> AnyModule:
         return load_weights(folder, stage, module)
     load_average(folder / f"{stage}.pt", module)
     return module
+
+
+def _untrained_networks(folder: Path) -> PuppetNetworks:
+    text_folder = folder / "text_encoder"
+    if not text_folder.exists():
+        raise CheckpointError(
+            f"The work folder {folder} has no tokenizer.",
+            next_step="Run `render` and `latents` first, or `start-from` a checkpoint.",
+        )
+    return PuppetNetworks(text_folder)
 
 
 def _one_sided_vocoder() -> Vocoder:

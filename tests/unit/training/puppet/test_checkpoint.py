@@ -16,7 +16,7 @@ import ltx2
 from ltx2.checkpoint.loader import load_upsampler
 from ltx2.checkpoint.reader import CheckpointFile
 from ltx2.diffusion.state import Joint
-from ltx2.errors import GenerationCancelled
+from ltx2.errors import CheckpointError, GenerationCancelled
 from ltx2.geometry import VideoCompression
 from ltx2.model.audio_vae import AudioVAE, AudioVAEConfig
 from ltx2.model.config import UpsamplerConfig
@@ -242,6 +242,11 @@ def write_latents(folder: Path) -> None:
     )
     captions = json.dumps([["a red puppet"], ["a blue ball"]])
     (folder / "latents" / "shard_0000.json").write_text(captions)
+
+
+def test_a_work_folder_without_earlier_stages_says_which_to_run(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="`start-from`"):
+        export_checkpoint(tmp_path, tmp_path / "target")
 
 
 def test_logs_of_what_starts_anew_are_kept_as_earlier_runs(tmp_path: Path) -> None:
