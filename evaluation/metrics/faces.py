@@ -115,6 +115,8 @@ def find_faces(clip: Clip, *, cartoon: bool | None = None) -> Faces:
 
 @OncePerClip
 def _search(clip: Clip, *, is_cartoon: bool) -> Faces:
+    if not len(clip.frames):
+        return Faces((), (), is_cartoon, PUPPET_EYES if is_cartoon else FACE_MESH)
     cuts = find_cuts(clip.frames)
     tracks = _puppets(clip, cuts) if is_cartoon else _people(clip, cuts)
     ordered = sorted(tracks, key=lambda face: -face.area * len(face.frames))
@@ -127,9 +129,33 @@ def share_faces(clip: Clip, other: Clip) -> None:
     shows_puppets.share(clip, other)
 
 
+def remember_faces(clip: Clip, faces: Faces) -> None:
+    """Lets a clip know its faces, found elsewhere."""
+    _search.remember(clip, faces, is_cartoon=faces.is_cartoon)
+    shows_puppets.remember(clip, faces.is_cartoon)
+
+
+def part_of(faces: Faces, first: int, last: int) -> Faces:
+    """Faces of the frames from `first` to before `last`, counted anew from 0."""
+    tracks = []
+    for face in faces.tracks:
+        inside = (face.frames >= first) & (face.frames < last)
+        if inside.any():
+            landmarks = None if face.landmarks is None else face.landmarks[inside]
+            frames, boxes = face.frames[inside] - first, face.boxes[inside]
+            tracks.append(
+                FaceTrack(frames, boxes, face.found[inside], landmarks, face.opening[inside])
+            )
+    ordered = sorted(tracks, key=lambda face: -face.area * len(face.frames))
+    cuts = tuple(cut - first for cut in faces.cuts if first < cut < last)
+    return Faces(tuple(ordered), cuts, faces.is_cartoon, faces.found_by)
+
+
 @OncePerClip
 def shows_puppets(clip: Clip) -> bool:
     """Whether the faces of a clip are the puppet world's."""
+    if not len(clip.frames):
+        return False
     chosen = np.unique(np.linspace(0, len(clip.frames) - 1, CARTOON_SAMPLES).astype(int))
     seen = [len(find_cartoon_faces(Image.fromarray(clip.frames[n]))) > 0 for n in chosen]
     return sum(seen) >= CARTOON_SHARE * len(seen)

@@ -67,7 +67,7 @@ def language_match(clip: Clip, expectation: Expectation) -> Outcome:
     asked = {base_language(line.language) for line in expectation.lines}
     if len(asked) > 1:
         return NotMeasurable("Several languages were asked for in one clip.")
-    if len(clip.frames) and shows_puppets(clip):
+    if shows_puppets(clip):
         return _puppet_language(clip, asked)
     speech = _enough_speech(clip)
     if isinstance(speech, NotMeasurable):

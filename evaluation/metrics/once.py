@@ -29,6 +29,10 @@ class OncePerClip(Generic[Answer]):
             known[key] = self._function(clip, **chosen)
         return known[key]
 
+    def remember(self, clip: Clip, answer: Answer, **chosen: Any) -> None:
+        """Takes an answer that is known from elsewhere."""
+        self._known.setdefault(clip, {})[tuple(sorted(chosen.items()))] = answer
+
     def share(self, clip: Clip, other: Clip) -> None:
         """Lets another clip, of which the same is true, have the same answers."""
         self._known[other] = self._known.setdefault(clip, {})

@@ -50,7 +50,7 @@ def _transcribed(clip: Clip, *, language: str | None, model: str) -> Transcript 
     if isinstance(found, NotMeasurable):
         return found
     speech, activity = found
-    if len(clip.frames) and shows_puppets(clip):
+    if shows_puppets(clip):
         return puppet_transcript(speech, activity)
     if activity.speech_s < LEAST_SPEECH_S:
         details = {"speech_s": activity.speech_s}

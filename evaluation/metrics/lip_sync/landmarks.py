@@ -16,6 +16,7 @@ from evaluation.metrics.faces import Faces, FaceTrack, find_faces
 from evaluation.metrics.lip_sync import ridge
 from evaluation.metrics.lip_sync.cartoons import cartoon_reading
 from evaluation.metrics.lip_sync.lag import LARGEST_LAG_MS, LagReading, read_lags, verdict
+from evaluation.metrics.lip_sync.preference import preferred_in_step
 from evaluation.metrics.sound import mono_speech
 from evaluation.metrics.speech_features import speech_features
 from evaluation.metrics.voice_activity import heard
@@ -34,7 +35,7 @@ SILENCE = 1e-3
 """Root mean square of a sound that counts as none."""
 LEAST_MOVEMENT = 0.003
 """Standard deviation of the inner lips' opening, shares of the face's height, of a moving mouth."""
-LEAST_CARTOON_CONFIDENCE = 0.95
+LEAST_CARTOON_CONFIDENCE = 0.98
 """Share of the world's other words that must fit a puppet's mouth worse than what is heard."""
 LEAST_CARTOON_MOVEMENT = 0.05
 
@@ -138,6 +139,7 @@ def _judged(
     )
     details = {
         "verdict": verdict(best.offset_ms),
+        "preferred_in_step": preferred_in_step(best.offset_ms),
         "margin": best.margin,
         "peak": best.peak,
         "found_by": faces.found_by,

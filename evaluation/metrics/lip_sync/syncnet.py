@@ -9,6 +9,7 @@ from evaluation.expectation import Expectation
 from evaluation.measurement import Curve, Measured, Metric, NotMeasurable, Outcome
 from evaluation.metrics.faces import FaceTrack, find_faces
 from evaluation.metrics.lip_sync.lag import verdict
+from evaluation.metrics.lip_sync.preference import preferred_in_step
 from evaluation.metrics.sound import SPEECH_RATE, mono_speech
 from ltx2 import Clip
 from ltx2.errors import LTX2Error
@@ -95,6 +96,7 @@ def _read(face: FaceTrack, clip: Clip, weights: Path) -> Outcome:
         "lse_d": reading.lse_d,
         "offset_frames": reading.offset_frames,
         "verdict": verdict(offset_ms),
+        "preferred_in_step": preferred_in_step(offset_ms),
         "frames": len(face.frames),
     }
     if reading.at_edge:
