@@ -20,10 +20,11 @@ def found(puppet_folder):
 
 def test_the_limits_are_those_of_loading_and_decoding():
     from ltx2 import pipeline
+    from ltx2.generation import codec
 
     assert anatomy.SMALL_MODEL_PARAMETERS == pipeline.SMALL_MODEL_PARAMETERS
-    assert pipeline.SPATIAL_TILE.size == anatomy.TILE_PIXELS
-    assert pipeline.TEMPORAL_TILE.size == anatomy.TILE_FRAMES
+    assert codec.SPATIAL_TILE.size == anatomy.TILE_PIXELS
+    assert codec.TEMPORAL_TILE.size == anatomy.TILE_FRAMES
     for dtype, size in anatomy.ITEM_SIZE.items():
         assert getattr(torch, dtype).itemsize == size
 
