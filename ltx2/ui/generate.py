@@ -43,7 +43,7 @@ from ltx2.ui.given import Given, extended, retaken
 from ltx2.ui.language import label, phrase, say
 from ltx2.ui.limits import limited
 from ltx2.ui.memory import RESTORED, bind_memory, build_memory, recall, unchanged
-from ltx2.ui.modes import DIALOGUE
+from ltx2.ui.modes import DIALOGUE, IMAGE
 from ltx2.ui.result import (
     NOTHING,
     Result,
@@ -287,7 +287,7 @@ def bind_generate(
     gr.Button(visible=False).click(
         handlers.generate_video,
         [
-            gr.Image(type="filepath", visible=False),
+            gr.File(file_types=["image"], visible=False),
             *form.inputs[:2],
             gr.Checkbox(visible=False),
             *form.inputs[2:],
@@ -598,10 +598,6 @@ class GenerateHandlers:
         """The clip's file and the seed that made it, for programs; waits for its turn."""
         with errors_on_page():
             self.door.admit(f"program {self.door.address(request)}", request)
-            if image is not None:
-                raise RequestError(
-                    "Clips do not begin with a picture here yet.", next_step="Leave image out."
-                )
             offer = self.queue.models[0].offer(model)
             asked = Asked(
                 improved(prompt, offer) if enhance_prompt else prompt,
@@ -619,6 +615,9 @@ class GenerateHandlers:
                 lora_strength,
             )
             wanted = asked.to_request(offer.profile, seed=asked.first_seed())
+            if image is not None:
+                given = Given(picture=image)
+                wanted = given.added_to(wanted, IMAGE, self._inputs, offer.profile)
             job = self.queue.submit(secrets.token_urlsafe(24), wanted, asked.to_choice())
             if self.queue.in_request:
                 job = self.queue.make_now(job, self.queue.models[0])

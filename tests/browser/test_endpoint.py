@@ -5,8 +5,9 @@ import urllib.error
 import urllib.request
 
 import pytest
-from gradio_client import Client
+from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
+from PIL import Image
 
 from ltx2.media.decode import read_recipe
 from tests.browser.served import served_page, stand_in
@@ -59,6 +60,20 @@ def test_a_script_for_the_published_space_runs_as_it_is(client):
     )
     request = read_recipe(video).request
     assert (seed, request.height, request.width) == (7, 96, 128)
+
+
+def test_a_program_gives_the_first_picture(client, tmp_path):
+    Image.new("RGB", (96, 96), "red").save(tmp_path / "red.png")
+    video, _ = client.predict(
+        handle_file(tmp_path / "red.png"), "A red ball.", api_name="/generate_video"
+    )
+    (keyframe,) = read_recipe(video).request.keyframes
+    assert keyframe.at_s == 0.0
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(99))
+    with pytest.raises(AppError, match=r"picture|image|file"):
+        client.predict(
+            handle_file(tmp_path / "broken.png"), "A red ball.", api_name="/generate_video"
+        )
 
 
 def test_a_program_is_told_what_to_change(client):
