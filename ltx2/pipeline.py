@@ -356,10 +356,11 @@ class Pipeline:
 
     def _windows(self, request: Request, canvas: Canvas) -> tuple[tuple[int, int], ...]:
         """Frames [start, stop) of the parts that are made one after another."""
-        step = self.networks.video_vae.compression.temporal
         # A stage that doubles the frame rate begins with every other latent.
-        step *= 2 ** request.upscale.count("time")
-        free = canvas.free_latents[:: step // self.networks.video_vae.compression.temporal]
+        every = 2 ** request.upscale.count("time")
+        step = self.networks.video_vae.compression.temporal * every
+        latents = canvas.free_latents
+        free = [latents[0], *(any(latents[i : i + every]) for i in range(1, len(latents), every))]
         if request.window_s is None:
             return ((0, len(canvas.frames)),)
         assert request.frame_rate is not None
