@@ -60,6 +60,20 @@ def share_of(values: Iterable[tuple[str, float]]) -> Estimate | None:
     return Estimate(float(means.mean()), low, high, clips, len(means))
 
 
+def pooled_share_of(values: Iterable[tuple[str, float]]) -> Estimate | None:
+    """Share of all values, each of which counts once; Wilson's interval as if every item were one.
+
+    For several yes or no of one clip, such as its lines: an item with more lines weighs more, and
+    the interval is that of the fewer independent items.
+    """
+    found = list(values)
+    clips, means = _by_item(found)
+    if not clips:
+        return None
+    share = sum(value for _, value in found) / clips
+    return Estimate(share, *wilson(share, len(means)), clips, len(means))
+
+
 def wilson(share: float, count: int) -> tuple[float, float]:
     """95 % interval of a share of `count` independent cases."""
     z = float(norm.ppf((1 + LEVEL) / 2))

@@ -1,10 +1,13 @@
 """How much could be measured, and why the rest could not."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 
 from evaluation.reports.measured.results import RunResults
 from evaluation.reports.parts import Folded, Part, Section, Share, Shares, Table
+
+NUMBER = re.compile(r"\d+(\.\d+)?")
 
 
 def measurable(runs: Sequence[RunResults]) -> Section | None:
@@ -32,7 +35,8 @@ def measurable(runs: Sequence[RunResults]) -> Section | None:
                     ],
                 )
             )
-            why = Counter(row.reason for row in rows if row.status != "ok")
+            # Reasons that differ in a number only are one reason.
+            why = Counter(NUMBER.sub("…", row.reason) for row in rows if row.status != "ok")
             reasons += [[metric, run.name, reason, str(n)] for reason, n in why.most_common()]
         if bars:
             parts.append(Shares(f"{run.name}: what could be measured.", bars))

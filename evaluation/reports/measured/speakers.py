@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from evaluation.reports.measured.estimates import share_of
+from evaluation.reports.measured.estimates import pooled_share_of
 from evaluation.reports.measured.results import RunResults
 from evaluation.reports.parts import Cell, Notes, Section, Span, SpanRow, Spans, Table
 from evaluation.suites.records import ItemRecord
@@ -64,7 +64,7 @@ def _by_variant(runs: Sequence[RunResults]) -> Spans:
                 else:
                     groups[name].append((item.item, float(verdict == "right")))
         for name in ["all lines", *sorted(set(groups) - {"all lines"})]:
-            found = share_of(groups[name])
+            found = pooled_share_of(groups[name])
             before = [str(len(groups[name])), str(undecided[name])]
             if found is None:
                 rows.append(SpanRow(name, None, before, ["", ""], run.name))

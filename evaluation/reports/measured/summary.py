@@ -48,7 +48,9 @@ QUESTIONS = (
     ),
     Question("The language asked is the one heard", "language.match", _value, "higher"),
     Question("Words or characters wrong", "language.word_error", _value, "lower"),
-    Question("Lines said by the face asked", "speakers.accuracy", _value, "higher"),
+    Question(
+        "Lines said by the face asked, mean over clips", "speakers.accuracy", _value, "higher"
+    ),
     Question(
         "Lips in step: offset within -125 to +45 ms",
         "lip_sync.landmarks",

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from evaluation.reports.measured.estimates import mean_of, share_of, wilson
+from evaluation.reports.measured.estimates import mean_of, pooled_share_of, share_of, wilson
 
 
 def test_the_interval_of_a_share_is_wilsons():
@@ -28,3 +28,9 @@ def test_one_item_has_no_interval_and_none_has_no_mean():
     assert math.isnan(mean_of([("a", 1.0)]).low)
     assert mean_of([]) is None
     assert share_of([]) is None
+
+
+def test_every_line_of_a_clip_counts_but_is_no_independent_evidence():
+    found = pooled_share_of([("a", 1.0), ("a", 0.0), ("b", 1.0)])
+    assert found.value == 2 / 3
+    assert (found.low, found.high) == wilson(2 / 3, 2)
