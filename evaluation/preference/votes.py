@@ -15,14 +15,14 @@ ROLES = ("rater", "prompt", "left", "right", "answer")
 
 WORDS = {
     **dict.fromkeys(("left_much", "left much", "a much better"), 2),
-    **dict.fromkeys(("left", "a"), 1),
-    **dict.fromkeys(("right", "b"), -1),
+    **dict.fromkeys(("left", "a", "model_a"), 1),
+    **dict.fromkeys(("right", "b", "model_b"), -1),
     **dict.fromkeys(("right_much", "right much", "b much better"), -2),
-    **dict.fromkeys(("tie", "same", "both bad", "both_bad"), 0),
+    **dict.fromkeys(("tie", "same", "both bad", "both_bad", "tie (bothbad)"), 0),
 }
 """Answers in words, any case; positive prefers the left."""
 
-BOTH_BAD = ("both bad", "both_bad")
+BOTH_BAD = ("both bad", "both_bad", "tie (bothbad)")
 ANSWERS_HELP = (
     "Write left, tie, right (or left_much, right_much, A, B, both bad), or a number from left to "
     "right: 1 to 5 or -2 to 2."

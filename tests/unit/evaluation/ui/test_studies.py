@@ -3,11 +3,13 @@
 import json
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 
 from evaluation.preference.clips import Gathered, Problem
 from evaluation.preference.limits import Limiter, RateLimitedError
 from evaluation.preference.study import Study, StudyPrompt
+from evaluation.preference.votes import read_answers
 from evaluation.ui import demo_study
 from evaluation.ui.clips_here import clips_of, compare
 from evaluation.ui.demo_study import Demo
@@ -181,6 +183,13 @@ def test_columns_of_a_file_of_votes_are_guessed(tmp_path, name, text, roles):
     path.write_text(text)
     found = read_columns(path)
     assert (found.rater, found.prompt, found.left, found.right, found.answer) == roles
+
+
+def test_votes_in_the_words_of_arenas_are_read():
+    words = pd.Series(["model_a", "model_b", "tie", "tie (bothbad)"])
+    preference, both_bad = read_answers(words)
+    assert preference.tolist() == [1, -1, 0, 0]
+    assert both_bad.tolist() == [False, False, False, True]
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"[1"])
