@@ -6,7 +6,14 @@ import pytest
 from evaluation.expectation import Expectation
 from evaluation.measurement import Measured, NotMeasurable
 from evaluation.metrics import drift_people
-from evaluation.metrics.faces import Faces, FaceTrack, find_faces, part_of, remember_faces
+from evaluation.metrics.faces import (
+    Faces,
+    FaceTrack,
+    find_faces,
+    part_of,
+    remember_faces,
+    share_faces,
+)
 from ltx2 import Clip
 from ltx2.training.puppet.scenes import Line, Puppet, Surroundings, Talk
 from ltx2.training.puppet.world import render
@@ -35,6 +42,7 @@ def test_a_face_that_fades_is_found_and_a_steady_one_is_not_accused(steady: Clip
     assert abs(outcome.value) < 0.3
     dim = np.linspace(1, 0.6, len(steady.frames))[:, None, None, None]
     faded = replace(steady, frames=(steady.frames * dim).astype(np.uint8))
+    share_faces(steady, faded)
     outcome = METRICS["drift.face"].measure(faded, PUPPETS)
     assert isinstance(outcome, Measured)
     assert outcome.low is not None
@@ -49,9 +57,9 @@ def test_sound_that_falls_behind_is_found_with_its_speed(steady: Clip) -> None:
     count = steady.waveform.shape[1]
     places = np.arange(count) * 0.98  # 20 ms later every second
     late = np.stack([np.interp(places, np.arange(count), side) for side in steady.waveform])
-    outcome = METRICS["drift.sync"].measure(
-        replace(steady, waveform=late.astype(np.float32)), PUPPETS
-    )
+    lagging = replace(steady, waveform=late.astype(np.float32))
+    share_faces(steady, lagging)
+    outcome = METRICS["drift.sync"].measure(lagging, PUPPETS)
     assert isinstance(outcome, Measured)
     assert outcome.value == pytest.approx(-20, abs=4)
 

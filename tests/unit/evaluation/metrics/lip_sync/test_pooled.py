@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from evaluation.measurement import Curve, NotMeasurable
+from evaluation.metrics.lip_sync.cartoons import cartoon_reading, word_levels
 from evaluation.metrics.lip_sync.pooled import PooledOffset, pooled_offset
 from evaluation.metrics.lip_sync.preference import preferred_in_step
 
@@ -33,3 +34,20 @@ def test_early_sound_costs_more_than_late_sound_and_none_costs_nothing():
     assert preferred_in_step(0) == 0.5
     assert preferred_in_step(500) > preferred_in_step(-500) > preferred_in_step(-125)
     assert preferred_in_step(-5000) == preferred_in_step(-2000) < 1
+
+
+def test_a_puppet_with_the_sound_of_another_word_is_not_believed() -> None:
+    bank = word_levels()
+    frames, rate = 49, 25.0
+    sound = np.zeros(32_000, np.float32)
+    other = np.zeros(32_000, np.float32)
+    for target, word in ((sound, bank[0]), (other, bank[20])):
+        level = np.interp(np.arange(len(word) * 80) / 80, np.arange(len(word)), word)
+        target[9600 : 9600 + len(level)] = 0.5 * level * np.sin(np.arange(len(level)) / 3)
+    envelope = np.abs(sound)[: frames * 640].reshape(frames, 640).mean(axis=1)
+    opening = (envelope / envelope.max()) ** 0.8
+    own, swapped = (cartoon_reading(opening, heard, rate) for heard in (sound, other))
+    assert own is not None
+    assert swapped is not None
+    assert own.lag.offset_ms == pytest.approx(0, abs=10)
+    assert own.chance <= 0.02 < swapped.chance
