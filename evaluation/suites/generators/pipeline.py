@@ -3,14 +3,17 @@
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ltx2
 from evaluation.canonical import digest
 from evaluation.suites.generators.base import Generator, Skipped
 from evaluation.suites.schema import Item
-from ltx2 import Pipeline, Request
 from ltx2.progress import OnProgress, ShouldCancel
+from ltx2.request import Request
+
+if TYPE_CHECKING:
+    from ltx2 import Pipeline
 
 
 def version_of(weights: str, loras: Sequence[Mapping[str, Any]], dtype: str) -> str:
@@ -39,7 +42,7 @@ class PipelineGenerator(Generator):
         self._options = dict(options or {})
 
     @cached_property
-    def _pipeline(self) -> Pipeline:
+    def _pipeline(self) -> "Pipeline":
         return ltx2.load(self._model, **self._options)
 
     def version(self) -> str:
