@@ -72,7 +72,8 @@ def suites_tab(settings: Settings) -> ExtraTab:
 def build_suites(runs: SuiteRuns, around: Surroundings) -> None:
     """Layout and events."""
     suites = delivered()
-    handlers = SuiteHandlers(runs, suites, around)
+    download = gr.File(visible=False)
+    handlers = SuiteHandlers(runs, suites, around, Path(download.GRADIO_CACHE) / "suites")
     gr.Markdown(
         label(
             "A suite is a set of prompts with what has to be in each clip. A run makes and "
@@ -122,7 +123,6 @@ def build_suites(runs: SuiteRuns, around: Surroundings) -> None:
     report = gr.Button(
         label("Report as one file"), size="sm", scale=0, visible=False, elem_id="suite-report"
     )
-    download = gr.File(visible=False)
     seen = gr.State("")
     timer = gr.Timer(POLL_S, active=False)
 
@@ -156,11 +156,13 @@ class SuiteHandlers:
         runs: of this server.
         suites: that can be started, by name.
         around: the page.
+        cache: where Gradio may serve files from.
     """
 
     runs: SuiteRuns
     suites: Mapping[str, Suite]
     around: Surroundings
+    cache: Path
 
     def on_suite(self, name: str) -> Any:
         """The tags of another suite."""
@@ -309,9 +311,8 @@ class SuiteHandlers:
         return str(target)
 
     def _cache(self) -> Path:
-        folder = Path(gr.Video.GRADIO_CACHE) / "suites"
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
+        self.cache.mkdir(parents=True, exist_ok=True)
+        return self.cache
 
 
 def _seeds(text: str) -> tuple[int, ...]:

@@ -19,6 +19,7 @@ def address(tmp_path_factory):
 
 def opened(browser, address):
     page = browser.new_page()
+    page.set_default_timeout(CLIP_S * 2)
     page.goto(address)
     page.get_by_role("tab", name="Suites").click()
     return page
