@@ -30,8 +30,8 @@ def main() -> None:
         speakers.nth(1).get_by_label("Looks 1").select_option(label="blue")
         page.get_by_role("button", name="Add a line").click()
         lines = page.locator("#composer .line")
-        lines.nth(0).get_by_label("Line", exact=True).select_option("hello")
-        lines.nth(1).get_by_label("Line", exact=True).select_option("goodbye")
+        lines.nth(0).locator(".said select").select_option("hello")
+        lines.nth(1).locator(".said select").select_option("goodbye")
         page.wait_for_function(
             "() => document.querySelector('#prompt textarea').value.includes('goodbye')"
         )

@@ -193,11 +193,11 @@ def test_a_small_model_offers_what_it_was_taught(browser, tmp_path):
         page = opened(browser, address)
         choose(page, "Dialogue")
         speaker(page, 1).get_by_label("Looks 3").select_option(label="a crown")
-        line(page, 1).get_by_label("Line", exact=True).select_option("sieben")
+        line(page, 1).locator(".said select").select_option("sieben")
         wait_for_prompt(page, "A red puppet with a crown on a ", '"sieben" in German')
         page.get_by_role("button", name="Add a speaker").click()
         page.get_by_role("button", name="Add a line").click()
-        line(page, 2).get_by_label("Line", exact=True).select_option("banana")
+        line(page, 2).locator(".said select").select_option("banana")
         wait_for_prompt(page, "on the left and ", '"banana"')
         assert page.locator("#hints .warning").count() == 0
         assert page.get_by_role("button", name="Add a").count() == 0
