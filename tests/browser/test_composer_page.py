@@ -94,7 +94,12 @@ def type_dialogue(page):
     line(page, 3).get_by_label("Language").select_option("en")
 
 
-SAID = ('"Where is it?"', 'Tom, the tall man, says, quietly: "Here."', '"No, there!"', '"Ah."')
+SAID = (
+    '"Where is it?"',
+    'Tom, the tall man, says, quietly: "Here."',
+    'in English: "No, there!"',
+    '"Ah."',
+)
 
 
 def test_what_is_typed_quickly_into_several_rows_stays_and_is_the_prompt(page):
