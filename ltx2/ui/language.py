@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from string import Formatter
+from typing import Any
 
 import gradio as gr
 from gradio.context import LocalContext
@@ -76,7 +77,7 @@ def phrase(text: str) -> str:
     return text
 
 
-def label(text: str, **values: object) -> Label:
+def label(text: str, **values: object) -> Any:  # Gradio says str where it takes labels as well
     """A text of a component, which each browser shows in its own language.
 
     For what is built once, and for updates of labels that were built before; Gradio translates the
