@@ -27,7 +27,9 @@ def clips(runs: Sequence[RunResults], budget_bytes: int = BUDGET_BYTES) -> Secti
         runs: whose clips are shown.
         budget_bytes: that all of them may take in the report.
     """
-    made = [{r.item: r for r in reversed(run.items.values()) if r.status == "ok"} for run in runs]
+    made = [
+        {r.item: r for r in reversed(list(run.items.values())) if r.status == "ok"} for run in runs
+    ]
     names = list(
         dict.fromkeys(r.item for run in runs for r in run.items.values() if r.status == "ok")
     )

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from evaluation.metrics.language_gap import LanguageGap, Score, language_gaps
 from evaluation.reports.measured.estimates import share_of
 from evaluation.reports.measured.results import RunResults
-from evaluation.reports.parts import Cell, Notes, Section, Span, SpanRow, Spans, Table
+from evaluation.reports.parts import Cell, Notes, Part, Section, Span, SpanRow, Spans, Table
 
 WORD_ERROR, MATCH = "language.word_error", "language.match"
 
@@ -23,7 +23,7 @@ def languages(runs: Sequence[RunResults], control: RunResults | None = None) -> 
     if not any(item.expected.lines for run in spoken for item, _ in run.of(WORD_ERROR, MATCH)):
         return None
     floor = _floor(control)
-    parts = [_errors(spoken), *_heard(spoken)]
+    parts: list[Part] = [_errors(spoken), *_heard(spoken)]
     for run in spoken:
         gaps = language_gaps(_scores(run), floor) if floor else ()
         if any(gap.gap is not None for gap in gaps):
@@ -41,7 +41,10 @@ def _errors(runs: Sequence[RunResults]) -> Spans:
                 continue
             known = [(i.item, float(r.value or 0.0)) for i, r in asked if r.status == "ok"]
             missing = (len(asked) - len(known)) / len(asked)
-            before = [str(len(known)), Cell(f"{missing:.0%}", "unsure" if missing else "", missing)]
+            before: list[str | Cell] = [
+                str(len(known)),
+                Cell(f"{missing:.0%}", "unsure" if missing else "", missing),
+            ]
             found = share_of(known)
             if found is None:
                 rows.append(SpanRow(run.name, None, before, ["", "nothing measurable"], tag))
@@ -75,7 +78,7 @@ def _heard(runs: Sequence[RunResults]) -> list[Table]:
             continue
         asked = sorted({pair[0] for pair in pairs})
         others = sorted({pair[1] for pair in pairs} - set(asked))
-        rows = []
+        rows: list[list[str | Cell]] = []
         for name in asked:
             total = sum(pairs[name, other] for other in (*asked, *others))
             cells = [

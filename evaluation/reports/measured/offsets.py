@@ -63,7 +63,7 @@ def offsets(
 
 
 def _table(runs: Sequence[RunResults], metrics: Sequence[str]) -> Table:
-    rows = []
+    rows: list[list[str | Cell]] = []
     for metric in metrics:
         for run in runs:
             every = [(item.item, row) for item, row in run.of(metric)]
@@ -110,12 +110,14 @@ def _histogram(title: str, known: Sequence[tuple[str, float]], asked: int) -> Pl
     edges = np.arange(-SHOWN_MS - BIN_MS / 2, SHOWN_MS + BIN_MS, BIN_MS)
 
     def draw(axes: "Axes") -> None:
+        from matplotlib.ticker import MaxNLocator
+
         axes.axvspan(*ACCEPTABLE_MS, color=WARM, alpha=0.12, lw=0)
         axes.axvspan(*DETECTABLE_MS, color=ACCENT, alpha=0.18, lw=0)
         axes.hist(shown, bins=list(edges), color=ACCENT, edgecolor=GRID, linewidth=0.6)
         axes.axvline(0, color=SOFT, lw=1, ls=(0, (3, 3)))
         axes.set_xlim(-SHOWN_MS - BIN_MS, SHOWN_MS + BIN_MS)
-        axes.yaxis.get_major_locator().set_params(integer=True)
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
 
     counts, _ = np.histogram(shown, edges)
     rows = [

@@ -86,13 +86,13 @@ def _by_variant(runs: Sequence[RunResults]) -> Spans:
 
 
 def _confusion(run: RunResults) -> Table:
-    counts = Counter(
+    counts: Counter[tuple[str, str]] = Counter(
         (item.expected.lines[number].place or "no place", spoke)
         for item, number, _, spoke in _lines(run)
     )
     asked = [place for place in PLACES if any(pair[0] == place for pair in counts)]
     spoke = [p for p in (*PLACES, *UNKNOWN) if any(pair[1] == p for pair in counts)]
-    rows = []
+    rows: list[list[str | Cell]] = []
     for place in asked:
         total = sum(counts[place, other] for other in spoke)
         cells = [_cell(counts[place, other], total, place, other) for other in spoke]

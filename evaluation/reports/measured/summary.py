@@ -93,7 +93,7 @@ def _is_asked(question: Question, expected: object) -> bool:
 
 
 def _made(runs: Sequence[RunResults]) -> Table:
-    rows = []
+    rows: list[list[str | Cell]] = []
     for run in runs:
         records = list(run.items.values())
         counts = {s: sum(r.status == s for r in records) for s in ("ok", "error", "skipped")}
@@ -152,7 +152,7 @@ def _answers(runs: Sequence[RunResults]) -> list[Spans]:
 def _answer(run: RunResults, question: Question, asked: Sequence[Row]) -> SpanRow:
     missing = sum(row.status != "ok" for row in asked)
     share = f"{missing / len(asked):.0%}"
-    before = [
+    before: list[str | Cell] = [
         str(len(asked) - missing),
         Cell(share, "unsure" if missing else "", missing / len(asked)),
     ]
