@@ -16,6 +16,8 @@ import typer
 from ltx2.errors import GenerationCancelled, LTX2Error, RequestError
 
 if TYPE_CHECKING:
+    from evaluation.suites.generators.base import Generator
+    from evaluation.suites.making import MakesMany
     from ltx2.progress import OnProgress, Progress
 
 SUITES = Path(__file__).parents[2] / "prompts"
@@ -93,7 +95,23 @@ def export(
     typer.echo(f"{target}: {number} clips")
 
 
-def run(
+@suites.command()
+def fetch(
+    source: Annotated[str, typer.Argument(metavar="RUN", help="As in s3://BUCKET/RUN.")],
+    target: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder of the run here.")],
+) -> None:
+    """Copy a run from where a cluster keeps it, to score it and to report on it here.
+
+    What is there already is not copied again.
+    """
+    from evaluation.suites.object_store import fetch_run, open_run
+    from evaluation.suites.records import RunFolder
+
+    number = fetch_run(open_run(source), RunFolder(target))
+    typer.echo(f"{target}: {number} clips copied")
+
+
+def run(  # noqa: PLR0913 - every option of the command
     suite: Annotated[str, typer.Argument(help="Name of a delivered suite, or a YAML file.")],
     model: Annotated[
         str,
@@ -102,7 +120,13 @@ def run(
             "diffusers:NAME, veo:MODEL, sora:MODEL."
         ),
     ],
-    out: Annotated[Path, typer.Option(help="Folder of the run; go on with it by saying it again.")],
+    out: Annotated[
+        str,
+        typer.Option(
+            help="Folder of the run, or s3://BUCKET/RUN, hf://datasets/USER/NAME/RUN and the like; "
+            "go on with it by saying it again."
+        ),
+    ],
     seeds: Annotated[str, typer.Option(help="Every item is made once with each, as in 1,2.")] = "1",
     settings: Annotated[
         list[str] | None,
@@ -117,43 +141,63 @@ def run(
     max_cost: Annotated[
         float, typer.Option(help="Most US dollars that may be spent on services that charge.")
     ] = 0.0,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="auto|ADDRESS", help="Make them on a Ray cluster, a worker for each GPU."
+        ),
+    ] = None,
 ) -> None:
     """Make the clips of a suite; what is there already is never made again."""
-    from evaluation.suites.generators import find_generator
-    from evaluation.suites.records import RunFolder
+    from evaluation.suites.object_store import open_run
     from evaluation.suites.runner import plan_run, run_suite
     from evaluation.suites.schema import load_suite
 
     asked = load_suite(_suite_file(suite)).chosen(tag or ())
     numbers, fields = _seeds(seeds), _settings(settings or ())
-    generator, folder = find_generator(model), RunFolder(out)
-    plan = plan_run(asked, generator, folder, seeds=numbers, settings=fields)
-    price = f", about ${plan.cost_usd:.2f}" if plan.cost_usd else ""
-    typer.echo(f"{asked.name}: {len(plan.tasks)} clips, {len(plan.missing)} to make{price}.")
-    if dry_run:
-        return
-    if not plan.cost_usd <= max_cost:
-        raise RequestError(
-            f"The missing clips would cost about ${plan.cost_usd:.2f}.",
-            next_step=f"Allow it with --max-cost {math.ceil(plan.cost_usd)}, or choose a --tag.",
-        )
-    with _stopped_by_signals() as should_cancel, _bar() as show:
-        counts = run_suite(
-            asked,
-            generator,
-            folder,
-            seeds=numbers,
-            settings=fields,
-            arguments=sys.argv,
-            on_progress=show,
-            should_cancel=should_cancel,
-        )
+    store = open_run(out)
+    with _generator(model, ray) as generator:
+        plan = plan_run(asked, generator, store, seeds=numbers, settings=fields)
+        price = f", about ${plan.cost_usd:.2f}" if plan.cost_usd else ""
+        typer.echo(f"{asked.name}: {len(plan.tasks)} clips, {len(plan.missing)} to make{price}.")
+        if dry_run:
+            return
+        if not plan.cost_usd <= max_cost:
+            raise RequestError(
+                f"The missing clips would cost about ${plan.cost_usd:.2f}.",
+                next_step=f"Allow it with --max-cost {math.ceil(plan.cost_usd)}, "
+                "or choose a --tag.",
+            )
+        with _stopped_by_signals() as should_cancel, _bar() as show:
+            counts = run_suite(
+                asked,
+                generator,
+                store,
+                seeds=numbers,
+                settings=fields,
+                arguments=sys.argv,
+                on_progress=show,
+                should_cancel=should_cancel,
+            )
     typer.echo(
         f"{out}: {counts.made} made, {counts.kept} kept, {counts.failed} failed, "
         f"{counts.skipped} left out"
     )
     if counts.failed:
         raise typer.Exit(1)
+
+
+@contextmanager
+def _generator(model: str, ray: str | None) -> "Iterator[Generator | MakesMany]":
+    """What makes the clips: on this machine, or on the cluster at the address."""
+    from evaluation.suites.cluster import cluster_generator
+    from evaluation.suites.generators import find_generator
+
+    if ray is None:
+        yield find_generator(model)
+    else:
+        with cluster_generator(model, ray) as generator:
+            yield generator
 
 
 def score(

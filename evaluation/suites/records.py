@@ -5,10 +5,15 @@
 `scored.json` says with what the clips were measured.
 """
 
+import fcntl
 import hashlib
 import os
 import platform
-from collections.abc import Mapping
+import shutil
+import tempfile
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -21,6 +26,7 @@ from ltx2.errors import RequestError
 from ltx2.files import replaced
 
 RUN_FILE, SCORED_FILE, ITEMS, CLIPS = "run.json", "scored.json", "items", "clips"
+LOCK_FILE = "run.lock"
 PACKAGES = ("ltx2-workbench", "torch", "numpy", "av", "transformers", "safetensors", "diffusers")
 MEASURING_PACKAGES = (
     *("faster-whisper", "ctranslate2", "silero-vad", "onnxruntime", "speechmos", "librosa"),
@@ -130,11 +136,108 @@ def environment(packages: tuple[str, ...] = PACKAGES) -> dict[str, str]:
     return versions
 
 
-class RunFolder:
-    """Files of one run."""
+class RunStore(ABC):
+    """Where the files of one run are kept.
+
+    Attributes:
+        place: how messages call it.
+    """
+
+    place: str
+
+    @abstractmethod
+    def create(self) -> None:
+        """Makes what is missing before files can be kept.
+
+        Raises:
+            LTX2Error: nothing can be kept there.
+        """
+
+    @abstractmethod
+    def writing(self) -> AbstractContextManager[Path]:
+        """A new folder to make clips in; it is gone afterwards.
+
+        Raises:
+            RequestError: somebody else is writing there.
+        """
+
+    @abstractmethod
+    def has_clip(self, key: str) -> bool:
+        """Whether the clip of a key is there, whole."""
+
+    @abstractmethod
+    def keep_clip(self, key: str, made: Path) -> None:
+        """Keeps a clip, whole or not at all; `made` may be gone then.
+
+        Raises:
+            OSError: it cannot be kept.
+        """
+
+    @abstractmethod
+    def copy_clip(self, key: str, target: Path) -> None:
+        """Copies a clip to a file.
+
+        Raises:
+            OSError: it is not there, or cannot be copied.
+        """
+
+    @abstractmethod
+    def _read(self, name: str) -> bytes:
+        """Contents of a file; OSError if there are none."""
+
+    @abstractmethod
+    def _write(self, name: str, contents: bytes) -> None:
+        """Replaces a file, whole or not at all."""
+
+    def read_run(self) -> RunRecord | None:
+        """What was asked last; None if nothing yet.
+
+        Raises:
+            RequestError: the record is damaged.
+        """
+        try:
+            return RunRecord.model_validate_json(self._read(RUN_FILE))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValidationError) as error:
+            raise RequestError(
+                f"{self.place}/{RUN_FILE} is no record of a run.",
+                next_step="Choose the folder of a run.",
+            ) from error
+
+    def read_item(self, key: str) -> ItemRecord | None:
+        """What became of a clip; None if nothing is known, or nothing that can be read."""
+        try:
+            return ItemRecord.model_validate_json(self._read(_item(key)))
+        except (OSError, ValidationError, RequestError):
+            return None
+
+    def read_scored(self) -> ScoredRecord | None:
+        """With what the clips were measured; None if they were not, or nothing can be read."""
+        try:
+            return ScoredRecord.model_validate_json(self._read(SCORED_FILE))
+        except (OSError, ValidationError):
+            return None
+
+    def write_scored(self, record: ScoredRecord) -> None:
+        """Keeps with what the clips were measured."""
+        self._write(SCORED_FILE, _text(record))
+
+    def write_run(self, record: RunRecord) -> None:
+        """Keeps what was asked."""
+        self._write(RUN_FILE, _text(record))
+
+    def write_item(self, record: ItemRecord) -> None:
+        """Keeps what became of a clip."""
+        self._write(_item(record.key), _text(record))
+
+
+class RunFolder(RunStore):
+    """Files of one run on this machine."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self.place = str(path)
 
     def create(self) -> None:
         """Makes the folders that are missing.
@@ -151,56 +254,58 @@ class RunFolder:
                 next_step="Choose another --out.",
             ) from error
 
+    @contextmanager
+    def writing(self) -> Iterator[Path]:
+        """Nobody else writes to it; the system ends this with the process, however it ends."""
+        with (self.path / LOCK_FILE).open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise RequestError(
+                    f"Another program is writing to {self.path}.",
+                    next_step="Wait for it, or choose another --out.",
+                ) from error
+            # Only whoever was killed leaves these.
+            for left in self.path.glob("work-*"):
+                shutil.rmtree(left, ignore_errors=True)
+            for left in self.path.glob("*/*.part"):
+                left.unlink(missing_ok=True)
+            with tempfile.TemporaryDirectory(dir=self.path, prefix="work-") as work:
+                yield Path(work)
+
     def clip(self, key: str) -> Path:
         """Where the clip of a key is, or will be."""
-        return self.path / CLIPS / f"{key}.mp4"
+        return self.path / clip_name(key)
 
-    def read_run(self) -> RunRecord | None:
-        """What was asked last; None if nothing yet.
+    def has_clip(self, key: str) -> bool:
+        """Whether the clip of a key is there, whole."""
+        return self.clip(key).is_file()
 
-        Raises:
-            RequestError: the record is damaged.
-        """
-        path = self.path / RUN_FILE
-        try:
-            return RunRecord.model_validate_json(path.read_bytes())
-        except FileNotFoundError:
-            return None
-        except (OSError, ValidationError) as error:
-            raise RequestError(
-                f"{path} is no record of a run.", next_step="Choose the folder of a run."
-            ) from error
+    def keep_clip(self, key: str, made: Path) -> None:
+        """Moves a clip to its place."""
+        with replaced(self.clip(key)) as part:
+            shutil.move(made, part)
 
-    def read_item(self, key: str) -> ItemRecord | None:
-        """What became of a clip; None if nothing is known, or nothing that can be read."""
-        try:
-            return ItemRecord.model_validate_json(self._item(key).read_bytes())
-        except (OSError, ValidationError, RequestError):
-            return None
+    def copy_clip(self, key: str, target: Path) -> None:
+        """Copies a clip to a file."""
+        shutil.copyfile(self.clip(key), target)
 
-    def read_scored(self) -> ScoredRecord | None:
-        """With what the clips were measured; None if they were not, or nothing can be read."""
-        try:
-            return ScoredRecord.model_validate_json((self.path / SCORED_FILE).read_bytes())
-        except (OSError, ValidationError):
-            return None
+    def _read(self, name: str) -> bytes:
+        return (self.path / name).read_bytes()
 
-    def write_scored(self, record: ScoredRecord) -> None:
-        """Keeps with what the clips were measured."""
-        _write(self.path / SCORED_FILE, record)
-
-    def write_run(self, record: RunRecord) -> None:
-        """Keeps what was asked."""
-        _write(self.path / RUN_FILE, record)
-
-    def write_item(self, record: ItemRecord) -> None:
-        """Keeps what became of a clip."""
-        _write(self._item(record.key), record)
-
-    def _item(self, key: str) -> Path:
-        return self.path / ITEMS / f"{key}.json"
+    def _write(self, name: str, contents: bytes) -> None:
+        with replaced(self.path / name) as part:
+            part.write_bytes(contents)
 
 
-def _write(path: Path, record: BaseModel) -> None:
-    with replaced(path) as part:
-        part.write_text(record.model_dump_json(indent=2) + "\n", encoding="utf-8")
+def clip_name(key: str) -> str:
+    """The clip of a key, within a run."""
+    return f"{CLIPS}/{key}.mp4"
+
+
+def _item(key: str) -> str:
+    return f"{ITEMS}/{key}.json"
+
+
+def _text(record: BaseModel) -> bytes:
+    return f"{record.model_dump_json(indent=2)}\n".encode()

@@ -1,43 +1,18 @@
 """Runs: every item of a suite with every seed, made once, however often one has to start again."""
 
-import fcntl
-import logging
-import shutil
-import tempfile
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from evaluation.canonical import digest
-from evaluation.suites.generators.base import Generator, Skipped
-from evaluation.suites.records import ItemRecord, RunFolder, RunRecord, environment
-from evaluation.suites.schema import Item, Suite, request_of
-from ltx2 import Request
-from ltx2.errors import GenerationCancelled, LTX2Error, MediaError, RequestError
-from ltx2.files import replaced
+from evaluation.suites.generators.base import Generator, Source
+from evaluation.suites.making import MakesMany, Outcome, Task, made_at, now, one_by_one
+from evaluation.suites.records import ItemRecord, RunRecord, RunStore, environment
+from evaluation.suites.schema import Suite, request_of
+from ltx2.errors import RequestError
 from ltx2.progress import OnProgress, Progress, ShouldCancel, ignore_progress, never_cancel
-
-logger = logging.getLogger(__name__)
-
-LOCK_FILE = "run.lock"
-
-
-@dataclass(frozen=True)
-class Task:
-    """One clip to make.
-
-    Attributes:
-        key: digest of everything that the clip depends on.
-        item: what to show; `request` asks for it with one seed.
-    """
-
-    key: str
-    item: Item
-    request: Request
 
 
 @dataclass(frozen=True)
@@ -67,8 +42,8 @@ class Counts:
 
 def plan_run(
     suite: Suite,
-    generator: Generator,
-    folder: RunFolder,
+    generator: Source,
+    run: RunStore,
     *,
     seeds: Sequence[int] = (1,),
     settings: Mapping[str, Any] | None = None,
@@ -86,15 +61,15 @@ def plan_run(
             # The item counts only by what is asked, so that suites may share clips.
             key = digest({**who, "request": request.model_dump(mode="json")})
             tasks.append(Task(key, item, request))
-    missing = tuple(task for task in tasks if not folder.clip(task.key).is_file())
+    missing = tuple(task for task in tasks if not run.has_clip(task.key))
     cost = sum(generator.cost_usd(task.request) for task in missing)
     return Plan(tuple(tasks), missing, cost)
 
 
 def run_suite(
     suite: Suite,
-    generator: Generator,
-    folder: RunFolder,
+    generator: Generator | MakesMany,
+    run: RunStore,
     *,
     seeds: Sequence[int] = (1,),
     settings: Mapping[str, Any] | None = None,
@@ -110,7 +85,7 @@ def run_suite(
     Args:
         suite: what to show.
         generator: makes the clips.
-        folder: of the run.
+        run: where the clips and records are kept.
         seeds: every item is made once with each.
         settings: fields of requests that go before the items' own.
         arguments: of the command, for the record.
@@ -118,13 +93,13 @@ def run_suite(
         should_cancel: asked before every clip, and by generators while they work.
 
     Raises:
-        RequestError: a setting cannot be used, the folder holds clips of another suite or
-            generator, or somebody else is writing there.
+        RequestError: a setting cannot be used, there are clips of another suite or
+            generator there, or somebody else is writing there.
         GenerationCancelled: `should_cancel` said so; all that was made is kept.
     """
-    plan = plan_run(suite, generator, folder, seeds=seeds, settings=settings)
-    folder.create()
-    with _locked(folder.path):
+    plan = plan_run(suite, generator, run, seeds=seeds, settings=settings)
+    run.create()
+    with run.writing() as work:
         record = RunRecord(
             suite=suite.name,
             title=suite.title,
@@ -139,98 +114,66 @@ def run_suite(
             keys=tuple(dict.fromkeys(task.key for task in plan.tasks)),
             environment=environment(),
             arguments=tuple(arguments),
-            started=_now(),
+            started=now(),
         )
-        _check_same(folder, record)
-        folder.write_run(record)
-        counts = dict.fromkeys(("made", "kept", "failed", "skipped"), 0)
-        with tempfile.TemporaryDirectory(dir=folder.path, prefix="work-") as work:
-            for number, task in enumerate(plan.tasks):
-                on_progress(Progress("clips", number, len(plan.tasks)))
-                if should_cancel():
-                    raise GenerationCancelled
-                what = _do(task, suite, generator, folder, Path(work), should_cancel)
-                counts[what] += 1
-        on_progress(Progress("clips", len(plan.tasks), len(plan.tasks)))
-    return Counts(**counts)
-
-
-def _do(
-    task: Task,
-    suite: Suite,
-    generator: Generator,
-    folder: RunFolder,
-    work: Path,
-    should_cancel: ShouldCancel,
-) -> Literal["made", "kept", "failed", "skipped"]:
-    """Makes one clip, unless it is there; its record says what became of it."""
-    common: dict[str, Any] = {
-        "key": task.key,
-        "item": task.item.id,
-        "seed": task.request.seed,
-        "request": task.request,
-        "expected": suite.expectation(task.item),
-        "language": task.item.language,
-        "tags": task.item.tags,
-        "group": task.item.group,
-        "variant": task.item.variant,
-        "started": _now(),
-    }
-    if folder.clip(task.key).is_file():
-        known = folder.read_item(task.key)
-        # A clip without a record was made just before the program was killed.
-        if known is None or known.status != "ok":
-            folder.write_item(ItemRecord(**common, status="ok"))
-        return "kept"
-    started = time.monotonic()
-    made = work / f"{task.key}.mp4"
-    try:
-        left_out = generator(
-            task.item,
-            task.request,
-            made,
-            on_progress=ignore_progress,
-            should_cancel=should_cancel,
+        _check_same(run, record)
+        run.write_run(record)
+        # Asked again now that nobody else writes.
+        kept = [task for task in plan.tasks if run.has_clip(task.key)]
+        missing = [task for task in plan.tasks if not run.has_clip(task.key)]
+        on_progress(Progress("clips", 0, len(plan.tasks)))
+        for number, task in enumerate(kept, 1):
+            _note_kept(task, suite, run)
+            on_progress(Progress("clips", number, len(plan.tasks)))
+        statuses: Counter[str] = Counter()
+        outcomes = (
+            generator.make_many(missing, work, should_cancel)
+            if isinstance(generator, MakesMany)
+            else one_by_one(generator, missing, work, should_cancel)
         )
-        if left_out is None:
-            _keep(made, folder.clip(task.key))
-    except GenerationCancelled:
-        raise
-    except (LTX2Error, OSError) as error:
-        reason = str(error)
-    except Exception as error:
-        # Other people's programs fail in ways of their own; one item must not end the run.
-        logger.exception("Item %s failed.", task.item.id)
-        reason = f"{type(error).__name__}: {error}"
-    else:
-        folder.write_item(
-            ItemRecord(
-                **common,
-                status="ok" if left_out is None else "skipped",
-                reason=left_out.reason if isinstance(left_out, Skipped) else "",
-                seconds=round(time.monotonic() - started, 3),
-            )
-        )
-        return "made" if left_out is None else "skipped"
-    finally:
-        made.unlink(missing_ok=True)
-    seconds = round(time.monotonic() - started, 3)
-    folder.write_item(ItemRecord(**common, status="error", reason=reason, seconds=seconds))
-    return "failed"
+        for number, (task, outcome) in enumerate(outcomes, len(kept) + 1):
+            outcome = _note_made(task, outcome, suite, run, made_at(work, task))
+            statuses[outcome.status] += 1
+            on_progress(Progress("clips", number, len(plan.tasks)))
+    return Counts(statuses["ok"], len(kept), statuses["error"], statuses["skipped"])
 
 
-def _keep(made: Path, clip: Path) -> None:
-    from ltx2.media.decode import read_first_picture
-
-    if not made.is_file():
-        raise MediaError("No clip was written.", next_step="See what the program says.")
-    read_first_picture(made)  # refuses what is no video
-    with replaced(clip) as part:
-        shutil.move(made, part)
+def _note_kept(task: Task, suite: Suite, run: RunStore) -> None:
+    """Sees to it that a clip which is there has a record that says so."""
+    known = run.read_item(task.key)
+    # A clip without a record was made just before the program was killed.
+    if known is None or known.status != "ok":
+        run.write_item(_record(task, suite, status="ok", started=now()))
 
 
-def _check_same(folder: RunFolder, record: RunRecord) -> None:
-    before = folder.read_run()
+def _note_made(task: Task, outcome: Outcome, suite: Suite, run: RunStore, made: Path) -> Outcome:
+    """Keeps the clip of a task, if it has one, and its record; what became of it in the end."""
+    if outcome.status == "ok":
+        try:
+            run.keep_clip(task.key, made)
+        except OSError as error:
+            outcome = replace(outcome, status="error", reason=str(error))
+    run.write_item(_record(task, suite, **asdict(outcome)))
+    return outcome
+
+
+def _record(task: Task, suite: Suite, **became: Any) -> ItemRecord:
+    return ItemRecord(
+        key=task.key,
+        item=task.item.id,
+        seed=task.request.seed,
+        request=task.request,
+        expected=suite.expectation(task.item),
+        language=task.item.language,
+        tags=task.item.tags,
+        group=task.item.group,
+        variant=task.item.variant,
+        **became,
+    )
+
+
+def _check_same(run: RunStore, record: RunRecord) -> None:
+    before = run.read_run()
     if before is None:
         return
     for what, old, new in (
@@ -239,29 +182,6 @@ def _check_same(folder: RunFolder, record: RunRecord) -> None:
     ):
         if old != new:
             raise RequestError(
-                f"{folder.path} holds a run with the {what} {old}, not {new}.",
+                f"{run.place} holds a run with the {what} {old}, not {new}.",
                 next_step="Choose another --out.",
             )
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Nobody else writes to the folder; the system ends this with the process, however it ends."""
-    with (folder / LOCK_FILE).open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise RequestError(
-                f"Another program is writing to {folder}.",
-                next_step="Wait for it, or choose another --out.",
-            ) from error
-        # Only whoever was killed leaves these.
-        for left in folder.glob("work-*"):
-            shutil.rmtree(left, ignore_errors=True)
-        for left in folder.glob("*/*.part"):
-            left.unlink(missing_ok=True)
-        yield
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -21,8 +21,8 @@ class Skipped:
     reason: str
 
 
-class Generator(Protocol):
-    """Makes clips, one after another.
+class Source(Protocol):
+    """Where clips come from.
 
     Attributes:
         name: as reports call it ("puppet", "veo-3.1-generate-preview").
@@ -39,6 +39,10 @@ class Generator(Protocol):
     def cost_usd(self, request: Request) -> float:
         """Estimated price of one clip in US dollars; 0 where none is charged."""
         return 0.0
+
+
+class Generator(Source, Protocol):
+    """Makes clips, one after another."""
 
     def __call__(
         self,
