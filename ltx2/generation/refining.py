@@ -3,7 +3,6 @@
 Both lie beside the model and are read when they are first used.
 """
 
-import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -16,15 +15,10 @@ from ltx2.checkpoint.catalog import SUFFIX, FoundModel, find_lora, loras_of
 from ltx2.checkpoint.loader import load_upsampler
 from ltx2.checkpoint.lora import Lora, fuse_loras, read_lora
 from ltx2.checkpoint.reader import CheckpointFile
-from ltx2.errors import CheckpointError, RequestError
-from ltx2.model.config import UpsamplerConfig
+from ltx2.checkpoint.upsamplers import find_upsamplers, is_temporal
+from ltx2.errors import RequestError
 from ltx2.model.transformer import Transformer
 from ltx2.model.upsampler import LatentUpsampler
-
-logger = logging.getLogger(__name__)
-
-UPSAMPLER_MARK = "post_upsample_res_blocks."
-"""Tensors that only a latent upsampler has."""
 
 Axis = Literal["space", "time"]
 
@@ -102,7 +96,7 @@ class Refining:
 
     def _file(self, axis: Axis) -> CheckpointFile:
         for file in self._files:
-            if UpsamplerConfig.from_metadata(file.config).temporal == (axis == "time"):
+            if is_temporal(file) == (axis == "time"):
                 return file
         kind = "temporal" if axis == "time" else "spatial"
         raise RequestError(
@@ -122,22 +116,12 @@ def find_refining(found: FoundModel, refiner: str | Path | None = None) -> Refin
     Raises:
         CheckpointError: there is no such LoRA.
     """
-    folder = found.file.path.parent
-    files = []
-    for path in sorted(folder.glob(f"*{SUFFIX}")):
-        if path == found.file.path or path in found.file.companions:
-            continue
-        try:
-            file = CheckpointFile.open(path)
-        except CheckpointError as error:
-            logger.warning("a file beside the model is left out: %s", error)
-            continue
-        if any(name.startswith(UPSAMPLER_MARK) for name in file.tensors):
-            files.append(file)
+    files = find_upsamplers(found)
     if found.profile.sigmas is not None:
         return Refining(found.name, files)  # it needs few steps as it is
     if refiner is not None:
         return Refining(found.name, files, find_lora(found, refiner))
+    folder = found.file.path.parent
     beside = [*loras_of(found).values(), *sorted(folder.glob(f"*distilled-lora*{SUFFIX}"))]
     distilled = [path for path in beside if "distilled" in path.name]
     return Refining(found.name, files, distilled[0] if distilled else None)

@@ -16,6 +16,7 @@ from ltx2.checkpoint.catalog import (
     find_model,
     loras_of,
 )
+from ltx2.checkpoint.upsamplers import find_upsamplers, is_temporal
 from ltx2.clip import Clip
 from ltx2.errors import GenerationCancelled, RequestError
 from ltx2.preview import OnPreview
@@ -62,6 +63,7 @@ class Offer:
         anatomy: sizes of its networks, which tell its memory; None if unknown.
         size_bytes: of its files; 0 if unknown.
         digest: computes that of its weights; None where it has no file.
+        has_second_stage: whether an upsampler lies beside it that doubles height and width.
     """
 
     name: str
@@ -72,6 +74,7 @@ class Offer:
     anatomy: Anatomy | None = None
     size_bytes: int = 0
     digest: Callable[[], str] | None = None
+    has_second_stage: bool = False
 
 
 class Stop:
@@ -255,6 +258,7 @@ def _offer(model: str, settings: Settings, weights: Sequence[Found]) -> Offer:
         anatomy_of(found, dtype=settings.dtype),
         found.file.size_bytes,
         lambda: found.file.digest,
+        any(not is_temporal(file) for file in find_upsamplers(found)),
     )
 
 

@@ -19,5 +19,14 @@ GENERATE_VIDEO_PARAMETERS = (
     "model",
     "lora",
     "lora_strength",
+    "frame_rate",
+    "sampler",
+    "upscale",
+    "lora_2",
+    "lora_strength_2",
+    "lora_3",
+    "lora_strength_3",
+    "lora_4",
+    "lora_strength_4",
 )
 """Names as scripts written for those pages use them; ours come last. Never reorder or rename."""

@@ -37,11 +37,31 @@ MAX_CFG_SCALE = 12.0
 RANDOM_SEEDS = 1_000_000
 """New seeds are drawn below this: six digits can be read out, and fit on a phone."""
 
+FRAME_RATES = 8.0, 60.0
+"""Ends of the slider, in frames per second."""
+
+SAMPLERS = {
+    "euler": phrase("Euler, the usual one"),
+    "gradient_estimation": phrase("Gradient estimation"),
+    "res_2s": phrase("res_2s, two predictions per step"),
+}
+"""What a request calls samplers, and what the page does."""
+
 SHAPES = {phrase("Square"): 1.0, phrase("Wide"): 16 / 9, phrase("Tall"): 9 / 16}
 """Width by height."""
 
 SAME_SHAPE = 0.2
 """Largest difference of two shapes, as a logarithm, that go by one name."""
+
+LORA_FIELDS = (
+    ("lora", "lora_strength"),
+    ("lora_2", "lora_strength_2"),
+    ("lora_3", "lora_strength_3"),
+    ("lora_4", "lora_strength_4"),
+)
+"""Fields of each LoRA that one clip can be made with, and of its strength."""
+
+USUAL_SAMPLER = "euler"
 
 CLOSED = cast(bool, 0)
 """A closed accordion whose fields exist from the start. With `False` Gradio's page makes them when
@@ -77,6 +97,15 @@ class Form:
     audio_cfg_scale: gr.Slider
     lora: gr.Dropdown
     lora_strength: gr.Slider
+    frame_rate: gr.Slider
+    sampler: gr.Dropdown
+    upscale: gr.Checkbox
+    lora_2: gr.Dropdown
+    lora_strength_2: gr.Slider
+    lora_3: gr.Dropdown
+    lora_strength_3: gr.Slider
+    lora_4: gr.Dropdown
+    lora_strength_4: gr.Slider
     reset: gr.Button
 
     @property
@@ -84,10 +113,26 @@ class Form:
         """What `Asked` is made of, in its order."""
         return [getattr(self, field.name) for field in fields(Asked)]
 
+    @property
+    def loras(self) -> list[gr.Dropdown]:
+        """The lists of LoRAs, from the first one."""
+        return [getattr(self, name) for name, _ in LORA_FIELDS]
+
+    @property
+    def further_loras(self) -> list[Any]:
+        """Lists and strengths after the first, which are seen once the one before is chosen."""
+        return [getattr(self, name) for pair in LORA_FIELDS[1:] for name in pair]
+
 
 @dataclass(frozen=True)
 class Asked:
-    """Values of the form; names and order are those of the public endpoint."""
+    """Values of the form; names and order are those of the public endpoint.
+
+    Attributes:
+        height, width: in pixels, before the second stage doubles them.
+        frame_rate: None for the model's usual one, or that of a given video.
+        upscale: whether a second stage makes it twice as high and wide.
+    """
 
     prompt: str
     duration: float | None
@@ -102,12 +147,22 @@ class Asked:
     model: str | None
     lora: str | None
     lora_strength: float
+    frame_rate: float | None = None
+    sampler: str | None = None
+    upscale: bool = False
+    lora_2: str | None = None
+    lora_strength_2: float = 1.0
+    lora_3: str | None = None
+    lora_strength_3: float = 1.0
+    lora_4: str | None = None
+    lora_strength_4: float = 1.0
 
     def to_choice(self) -> Choice:
         """What to make it with."""
-        if self.lora in (None, NO_LORA):
-            return Choice(self.model)
-        return Choice(self.model, (ChosenLora(str(self.lora), self.lora_strength),))
+        pairs = [(getattr(self, name), getattr(self, strength)) for name, strength in LORA_FIELDS]
+        return Choice(
+            self.model, tuple(ChosenLora(*pair) for pair in pairs if pair[0] not in (None, NO_LORA))
+        )
 
     def to_request(self, profile: ModelProfile, *, seed: int) -> Request:
         """The clip.
@@ -115,13 +170,17 @@ class Asked:
         Raises:
             RequestError: a value cannot be used.
         """
+        larger = 2 if self.upscale else 1
         return Request(
             prompt=self.prompt,
             negative_prompt=self.negative_prompt,
             duration_s=self.duration,
             seed=seed,
-            height=self.height,
-            width=self.width,
+            height=None if self.height is None else self.height * larger,
+            width=None if self.width is None else self.width * larger,
+            frame_rate=None if self.frame_rate == profile.frame_rate else self.frame_rate,
+            sampler=self.sampler or USUAL_SAMPLER,
+            upscale=("space",) if self.upscale else (),
             num_steps=self.num_steps,
             video_guidance=_scaled(profile.video_guidance, self.video_cfg_scale),
             audio_guidance=_scaled(profile.audio_guidance, self.audio_cfg_scale),
@@ -149,7 +208,8 @@ def _scaled(usual: Guidance, cfg_scale: float | None) -> Guidance:
 def build_form(models: Models) -> Form:
     """Layout of the form: what everybody asks first, the rest behind More."""
     offer = models.offer(None)
-    fields = describe_fields(offer)
+    # Of every model, though only the usual one is shown: a browser learns all texts at once.
+    fields = {each.name: describe_fields(each) for each in models.offers}[offer.name]
     mode = gr.Radio(
         **fields["mode"],
         label=label("Made from"),
@@ -200,6 +260,15 @@ def build_form(models: Models) -> Form:
             info=label("What to stay away from"),
         )
         num_steps = gr.Slider(**fields["num_steps"], step=1, label=label("Steps"), buttons=[])
+        with gr.Row():
+            sampler = gr.Dropdown(**fields["sampler"], label=label("Sampler"), min_width=160)
+            frame_rate = gr.Slider(
+                **fields["frame_rate"],
+                step=1,
+                label=label("Frames per second"),
+                min_width=160,
+                buttons=[],
+            )
         video_cfg_scale, audio_cfg_scale = _build_pair(
             (label("Guidance, picture"), {**fields["video_cfg_scale"], "step": 0.1}),
             (label("Guidance, sound"), {**fields["audio_cfg_scale"], "step": 0.1}),
@@ -208,15 +277,13 @@ def build_form(models: Models) -> Form:
             (label("Height in pixels"), fields["height"]),
             (label("Width in pixels"), fields["width"]),
         )
-        with gr.Row():
-            lora = gr.Dropdown(**fields["lora"], label=label("LoRA"), min_width=160)
-            lora_strength = gr.Slider(
-                **fields["lora_strength"],
-                step=0.05,
-                label=label("LoRA strength"),
-                min_width=160,
-                buttons=[],
-            )
+        upscale = gr.Checkbox(
+            **fields["upscale"],
+            label=label("Second stage"),
+            info=label("Makes it twice as high and wide"),
+            elem_id="upscale",
+        )
+        loras = _build_loras(fields)
         reset = gr.Button(label("Reset to defaults"), size="sm", elem_id="reset")
     return Form(
         mode=mode,
@@ -239,8 +306,10 @@ def build_form(models: Models) -> Form:
         num_steps=num_steps,
         video_cfg_scale=video_cfg_scale,
         audio_cfg_scale=audio_cfg_scale,
-        lora=lora,
-        lora_strength=lora_strength,
+        frame_rate=frame_rate,
+        sampler=sampler,
+        upscale=upscale,
+        **loras,
         reset=reset,
     )
 
@@ -273,17 +342,17 @@ def describe_fields(offer: Offer) -> Described:
         "audio_cfg_scale": _describe_guidance(profile.audio_guidance.cfg_scale),
         "height": _describe_size(profile, profile.height),
         "width": _describe_size(profile, profile.width),
-        "lora": {
-            "choices": [(label(NO_LORA), NO_LORA), *((name, name) for name in offer.loras)],
-            "value": NO_LORA,
-            "visible": bool(offer.loras),
+        "frame_rate": {
+            "minimum": min(FRAME_RATES[0], profile.frame_rate),
+            "maximum": max(FRAME_RATES[1], profile.frame_rate),
+            "value": profile.frame_rate,
         },
-        "lora_strength": {
-            "minimum": 0.0,
-            "maximum": MAX_LORA_STRENGTH,
-            "value": 1.0,
-            "visible": bool(offer.loras),
+        "sampler": {
+            "choices": [(label(text), name) for name, text in SAMPLERS.items()],
+            "value": USUAL_SAMPLER,
         },
+        "upscale": {"value": False, "visible": offer.has_second_stage},
+        **_describe_loras(offer),
     }
 
 
@@ -300,6 +369,7 @@ def describe_recipe(recipe: Recipe, offer: Offer) -> Described:
     assert request.width is not None
     assert request.video_guidance is not None
     assert request.audio_guidance is not None
+    larger = 2 if "space" in request.upscale else 1
     values: dict[str, Any] = {
         "prompt": request.prompt,
         "duration": round(request.num_frames / request.frame_rate, 1),
@@ -311,15 +381,18 @@ def describe_recipe(recipe: Recipe, offer: Offer) -> Described:
         "num_steps": request.num_steps,
         "video_cfg_scale": request.video_guidance.cfg_scale,
         "audio_cfg_scale": request.audio_guidance.cfg_scale,
-        "height": request.height,
-        "width": request.width,
-        "lora": NO_LORA,
-        "lora_strength": 1.0,
+        "height": request.height // larger,
+        "width": request.width // larger,
+        "frame_rate": request.frame_rate,
+        "sampler": request.sampler,
+        "upscale": larger == 2,
     }
     known = {path.name: name for name, path in offer.loras.items()}
-    for lora in recipe.loras[:1]:
-        if is_same and lora.file in known:
-            values |= {"lora": known[lora.file], "lora_strength": lora.strength}
+    here = [lora for lora in recipe.loras if is_same and lora.file in known]
+    for (name, strength), lora in zip(LORA_FIELDS, here, strict=False):
+        values |= {name: known[lora.file], strength: lora.strength}
+    for name, strength in LORA_FIELDS[len(here) :]:
+        values |= {name: NO_LORA, strength: 1.0}
     described = describe_fields(offer)
     # A length is at home on the slider, whose ends are rounded; other values widen theirs.
     shortest_s, longest_s = (described["duration"][end] for end in ("minimum", "maximum"))
@@ -437,6 +510,57 @@ def _describe_size(profile: ModelProfile, usual: int) -> dict[str, Any]:
         "step": multiple,
         "interactive": smallest < largest,
     }
+
+
+def _describe_loras(offer: Offer) -> Described:
+    """The stack: as it starts, only its first list is seen."""
+    described: Described = {}
+    for number, (name, strength) in enumerate(LORA_FIELDS):
+        is_seen = bool(offer.loras) and number == 0
+        described[name] = {
+            "choices": [(label(NO_LORA), NO_LORA), *((lora, lora) for lora in offer.loras)],
+            "value": NO_LORA,
+            "visible": is_seen,
+        }
+        described[strength] = {
+            "minimum": 0.0,
+            "maximum": MAX_LORA_STRENGTH,
+            "value": 1.0,
+            "visible": is_seen,
+        }
+    return described
+
+
+def seen_loras(chosen: Sequence[str | None], offer: Offer) -> list[bool]:
+    """Whether each further list of LoRAs is seen: if the one before is used, or it is itself."""
+    is_used = [name not in (None, NO_LORA) for name in chosen]
+    return [
+        number < len(offer.loras) and (is_used[number - 1] or is_used[number])
+        for number in range(1, len(chosen))
+    ]
+
+
+def _build_loras(described: Described) -> dict[str, Any]:
+    """Lists of LoRAs with their strengths, by their names in the form."""
+    built: dict[str, Any] = {}
+    for number, (name, strength) in enumerate(LORA_FIELDS, start=1):
+        first = number == 1
+        with gr.Row(elem_classes="lora-row"):
+            built[name] = gr.Dropdown(
+                **described[name],
+                label=label("LoRA") if first else label("LoRA {number}", number=number),
+                min_width=160,
+            )
+            built[strength] = gr.Slider(
+                **described[strength],
+                step=0.05,
+                label=label("LoRA strength")
+                if first
+                else label("Strength of LoRA {number}", number=number),
+                min_width=160,
+                buttons=[],
+            )
+    return built
 
 
 def _build_examples(profile: ModelProfile) -> list[gr.Button]:

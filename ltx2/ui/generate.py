@@ -37,6 +37,7 @@ from ltx2.ui.form import (
     describe_recipe,
     not_restored,
     possible_shapes,
+    seen_loras,
     values_of,
 )
 from ltx2.ui.given import Given, extended, retaken
@@ -358,11 +359,21 @@ def _bind_fields(view: GenerateView, handlers: "GenerateHandlers", page: gr.Bloc
     gr.on(
         [
             field.change
-            for field in (form.duration, form.model, form.height, form.width, form.num_steps)
+            for field in (
+                *(form.duration, form.model, form.height, form.width, form.num_steps),
+                *(form.frame_rate, form.sampler, form.upscale),
+            )
         ],
         handlers.on_change,
         form.inputs,
         view.fit,
+        **QUIET,
+    )
+    gr.on(
+        [lora.change for lora in form.loras],
+        handlers.on_lora,
+        [form.model, *form.loras],
+        form.further_loras,
         **QUIET,
     )
     restored = [getattr(form, name) for name in RESTORED]
@@ -406,6 +417,12 @@ class GenerateHandlers:
             if mode in values_of(described["mode"]["choices"]):
                 described["mode"]["value"] = mode
             return [gr.update(**field) for field in described.values()]
+
+    def on_lora(self, model: str | None, *chosen: str | None) -> list[Update]:
+        """A further LoRA can be chosen once the one before it is."""
+        with errors_on_page():
+            seen = seen_loras(chosen, self.queue.models[0].offer(model))
+            return [gr.update(visible=is_seen) for is_seen in seen for _ in ("LoRA", "strength")]
 
     def on_shape(self, shape: str, model: str | None) -> tuple[int, int]:
         """Height and width of a shape."""
@@ -592,6 +609,15 @@ class GenerateHandlers:
         model: str | None = None,
         lora: str | None = None,
         lora_strength: float = 1.0,
+        frame_rate: float | None = None,
+        sampler: str | None = None,
+        upscale: bool = False,
+        lora_2: str | None = None,
+        lora_strength_2: float = 1.0,
+        lora_3: str | None = None,
+        lora_strength_3: float = 1.0,
+        lora_4: str | None = None,
+        lora_strength_4: float = 1.0,
         progress: gr.Progress = gr.Progress(),  # noqa: B008 - how Gradio is told to pass one
         request: gr.Request | None = None,
     ) -> tuple[str, int]:
@@ -613,6 +639,15 @@ class GenerateHandlers:
                 model,
                 lora,
                 lora_strength,
+                frame_rate,
+                sampler,
+                upscale,
+                lora_2,
+                lora_strength_2,
+                lora_3,
+                lora_strength_3,
+                lora_4,
+                lora_strength_4,
             )
             wanted = asked.to_request(offer.profile, seed=asked.first_seed())
             if image is not None:

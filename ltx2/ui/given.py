@@ -157,7 +157,6 @@ def _from_clip(made: Request, source: Source, prompt: str, changes: dict[str, An
         "sources": (source,),
         "keyframes": (),
         "reference": None,
-        "upscale": (),
         "makes": "both",
         "num_frames": None,
         "window_s": None,

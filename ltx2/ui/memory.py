@@ -10,7 +10,7 @@ import gradio as gr
 from ltx2.errors import LTX2Error
 from ltx2.serving.models import Models
 from ltx2.ui.events import Update
-from ltx2.ui.form import Asked, Form, describe_fields, values_of
+from ltx2.ui.form import LORA_FIELDS, Asked, Form, describe_fields, values_of
 from ltx2.ui.visitors import STORAGE_SECRET
 
 RESTORED = (
@@ -29,6 +29,10 @@ RESTORED = (
     "width",
     "lora",
     "lora_strength",
+    "frame_rate",
+    "sampler",
+    "upscale",
+    *(name for pair in LORA_FIELDS[1:] for name in pair),
 )
 """Fields that come back, of a recipe and after a reload."""
 
@@ -87,7 +91,9 @@ def _recalled(memory: Any, models: Models) -> list[Update]:
     if not memory:
         return unchanged()
     offer = models.offer(memory["model"])
-    asked = Asked(**{part.name: memory[part.name] for part in fields(Asked)})
+    # Fields that came later have values of their own, and what was kept before them stays of use.
+    kept = {part.name: memory[part.name] for part in fields(Asked) if part.name in memory}
+    asked = Asked(**kept)
     if not isinstance(asked.prompt, str) or not isinstance(asked.randomize_seed, bool):
         raise TypeError("fields of another form")
     if asked.prompt.strip():
@@ -97,7 +103,10 @@ def _recalled(memory: Any, models: Models) -> list[Update]:
         memory = {**memory, "mode": described["mode"]["value"]}
     updates = []
     for name in RESTORED:
-        limits, value = described.get(name, {}), memory[name]
+        limits = described.get(name, {})
+        value = memory.get(name)
+        if value is None and (name not in memory or "minimum" in limits):
+            value = limits["value"]
         if "choices" in limits and value not in (None, *values_of(limits["choices"])):
             value = limits["value"]
         if "minimum" in limits:

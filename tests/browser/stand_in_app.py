@@ -38,8 +38,9 @@ def main() -> None:
     offers = [Offer("stand-in", PROFILE, lambda loras: MoodyModel(step_s=step_s))]
     if os.environ.get("STAND_IN_MODELS") == "2":
         quick = PROFILE.model_copy(update={"num_steps": 2, "sigmas": (1.0, 0.5, 0.0)})
-        offers[0] = replace(offers[0], loras={"paper": Path("paper.safetensors")})
-        offers.insert(0, replace(offers[0], name="stand-in-quick", profile=quick, loras={}))
+        loras = {name: Path(f"{name}.safetensors") for name in ("paper", "ink")}
+        offers.insert(0, replace(offers[0], name="stand-in-quick", profile=quick))
+        offers[1] = replace(offers[1], loras=loras, has_second_stage=True)
     if os.environ.get("STAND_IN_VOCABULARY") == "1":
         from ltx2.training.puppet.taught import with_vocabulary
 

@@ -307,6 +307,38 @@ def test_the_fields_follow_the_chosen_model_and_its_loras(browser, tmp_path_fact
         page.locator("#summary").get_by_text("2 steps").wait_for()
 
 
+def test_what_is_behind_more_makes_the_clip_and_is_there_after_a_reload(browser, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("more")
+    with (
+        served_page(stand_in(folder), folder, STAND_IN_MODELS="2") as address,
+        opened(browser, address, viewport=PHONE) as page,
+    ):
+        page.get_by_label("stand-in · 10 steps", exact=True).check()
+        page.get_by_text("More", exact=True).click()
+        further = page.get_by_label("LoRA 2", exact=True)
+        for name, field in (("paper", page.get_by_label("LoRA", exact=True)), ("ink", further)):
+            field.click()
+            page.get_by_role("option", name=name).click()
+        assert page.get_by_label("LoRA 3", exact=True).count() == 0  # there are two
+        page.get_by_label("number input for Strength of LoRA 2").fill("0.5")
+        page.get_by_label("number input for Frames per second").fill("30")
+        page.get_by_label("number input for Frames per second").press("Tab")
+        page.get_by_label("Sampler", exact=True).click()
+        page.get_by_role("option", name="Gradient estimation").click()
+        page.get_by_label("Second stage", exact=True).check()
+        page.get_by_text("More take longer and add detail", exact=True).wait_for()
+        ask(page, "A ball.")
+        page.locator("#summary").get_by_text("192 × 192 px").wait_for(timeout=CLIP_S)
+        page.goto(address)
+        page.get_by_text("More", exact=True).click()
+        further.wait_for()
+        assert further.input_value() == "ink"
+        assert page.get_by_label("number input for Strength of LoRA 2").input_value() == "0.5"
+        assert page.get_by_label("number input for Frames per second").input_value() == "30"
+        assert page.get_by_label("Sampler", exact=True).input_value() == "Gradient estimation"
+        assert page.get_by_label("Second stage", exact=True).is_checked()
+
+
 def test_one_model_is_not_a_choice(page):
     assert not page.locator("#model").is_visible()
 

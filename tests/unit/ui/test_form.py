@@ -4,7 +4,7 @@ from pathlib import Path
 
 import gradio as gr
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ltx2.errors import RequestError
@@ -13,13 +13,16 @@ from ltx2.serving.jobs import Choice, ChosenLora
 from ltx2.serving.models import Models
 from ltx2.ui.form import (
     RANDOM_SEEDS,
+    SAMPLERS,
     Asked,
     build_form,
+    describe_fields,
     describe_hint,
     describe_quality,
     describe_recipe,
     not_restored,
     possible_shapes,
+    seen_loras,
     shape_of,
 )
 from tests.fakes.model import PROFILE
@@ -81,6 +84,45 @@ def test_the_form_becomes_the_request_and_the_choice():
     assert papery.to_choice() == Choice("stand-in", (ChosenLora("paper", 0.5),))
 
 
+def test_several_loras_are_a_stack_in_their_order():
+    stacked = replace(ASKED, lora="paper", lora_3="ink", lora_strength_3=0.25, lora_4="None")
+    assert stacked.to_choice().loras == (ChosenLora("paper", 1.0), ChosenLora("ink", 0.25))
+
+
+def test_a_further_lora_is_seen_once_the_one_before_it_is_used():
+    offer = an_offer(loras={name: Path(name) for name in ("paper", "ink", "clay")})
+    assert seen_loras(["None", "None", None, None], offer) == [False, False, False]
+    assert seen_loras(["paper", "None", None, None], offer) == [True, False, False]
+    assert seen_loras(["paper", "ink", None, None], offer) == [True, True, False]
+    assert seen_loras(["None", None, "clay", None], offer) == [False, True, False]
+    assert seen_loras(["paper", "ink", "clay", None], offer)[2] is False  # there is no fourth
+
+
+def test_the_frame_rate_and_the_sampler_are_asked_for():
+    asked = replace(ASKED, frame_rate=50.0, sampler="res_2s")
+    request = asked.to_request(PROFILE, seed=7).resolve(PROFILE)
+    assert (request.frame_rate, request.sampler) == (50.0, "res_2s")
+    assert request.num_frames / 50.0 == pytest.approx(ASKED.duration, abs=0.1)
+    usual = replace(ASKED, frame_rate=PROFILE.frame_rate).to_request(PROFILE, seed=7)
+    assert usual.frame_rate is None  # a given video may have its own
+
+
+def test_the_second_stage_doubles_the_size_and_comes_back():
+    offer = an_offer(has_second_stage=True)
+    request = replace(ASKED, upscale=True).to_request(PROFILE, seed=7).resolve(PROFILE)
+    assert (request.height, request.width, request.upscale) == (192, 128, ("space",))
+    recipe = Recipe(software="test", model="stand-in", fingerprint="f", request=request)
+    described = describe_recipe(recipe, offer)
+    assert (described["height"]["value"], described["width"]["value"]) == (96, 64)
+    assert made_again(recipe, offer) == request
+    assert not_restored(recipe, offer) == ()
+
+
+def test_the_second_stage_is_offered_where_the_model_has_one():
+    assert describe_fields(an_offer(has_second_stage=True))["upscale"]["visible"]
+    assert not describe_fields(an_offer())["upscale"]["visible"]
+
+
 def test_a_guidance_scale_leaves_the_models_other_guidance_as_it_is():
     request = ASKED.to_request(RELEASED, seed=7)
     assert request.video_guidance == RELEASED.video_guidance.model_copy(update={"cfg_scale": 3.0})
@@ -124,6 +166,7 @@ def recipes(draw, profile):
         height=multiple * draw(side),
         width=multiple * draw(side),
         num_steps=profile.num_steps if is_fixed else draw(st.integers(1, 200)),
+        sampler=draw(st.sampled_from(sorted(SAMPLERS))),
         seed=draw(st.integers(0, 2**53)),
         video_guidance=_scaled(profile.video_guidance, draw(st.floats(0.0, 30.0))),
         audio_guidance=_scaled(profile.audio_guidance, draw(st.floats(0.0, 30.0))),
@@ -135,6 +178,7 @@ def _scaled(guidance, cfg_scale):
 
 
 @every_profile
+@settings(deadline=None)  # of one example; a busy machine is no error
 @given(data=st.data())
 def test_a_recipe_in_the_form_asks_for_its_clip_again(profile, data):
     recipe, offer = data.draw(recipes(profile)), an_offer(profile=profile)
@@ -156,6 +200,13 @@ def test_a_lora_comes_back_where_it_is_here():
     here = an_offer(loras={"Paper": Path("somewhere/paper.safetensors")})
     assert asked_again(recipe, here).to_choice().loras == (ChosenLora("Paper", 2.5),)
     assert describe_recipe(recipe, here)["lora_strength"]["maximum"] == 2.5
+    ink = AppliedLora(file="ink.safetensors", strength=1.0, digest="e")
+    further = recipe.model_copy(update={"loras": (*recipe.loras, ink)})
+    both = an_offer(loras={**here.loras, "Ink": Path("ink.safetensors")})
+    stack = (ChosenLora("Paper", 2.5), ChosenLora("Ink", 1.0))
+    assert asked_again(further, both).to_choice().loras == stack
+    assert not_restored(further, both) == ()
+    assert not_restored(further, here) == ("LoRAs",)
     assert not_restored(recipe, here) == ()
     assert asked_again(recipe, an_offer()).to_choice().loras == ()
     assert not_restored(recipe, an_offer()) == ("LoRAs",)
@@ -164,13 +215,17 @@ def test_a_lora_comes_back_where_it_is_here():
 @pytest.mark.parametrize(
     ("asked", "named"),
     [
-        ({"frame_rate": 50.0, "num_frames": 49}, ("length", "frame rate")),
         ({"num_frames": 1}, ("length",)),
         ({"audio_guidance": Guidance(cfg_scale=2.0, rescale=0.5)}, ("audio guidance",)),
     ],
 )
 def test_what_the_form_cannot_ask_is_named(asked, named):
     assert sorted(not_restored(a_recipe(**asked), an_offer())) == sorted(named)
+
+
+def test_another_frame_rate_comes_back():
+    recipe = a_recipe(frame_rate=50.0, num_frames=49)
+    assert made_again(recipe, an_offer()) == recipe.request
 
 
 def test_a_recipe_that_was_read_from_json_is_restored_alike():

@@ -412,7 +412,7 @@ def test_what_does_not_come_back_is_said(queue, capsys):
     page = handlers(queue)
     page.on_use(a_recipe(num_frames=49).model_dump_json())
     assert capsys.readouterr().out == ""
-    page.on_use(a_recipe(num_frames=49, frame_rate=30.0).model_dump_json())
+    page.on_use(a_recipe(num_frames=49, schedule="tokens").model_dump_json())
     assert "no field for the clip's" in capsys.readouterr().out
     fields = restored(page.on_use(a_recipe(model="<b>other</b>").model_dump_json()))
     said = capsys.readouterr().out
@@ -428,7 +428,8 @@ def generate_video(queue, seen=None, **changes):
         if seen is not None:
             seen.append((share, desc))
 
-    fields = dict(zip(GENERATE_VIDEO_PARAMETERS, values(**changes), strict=True))
+    of_pages = [n for n in GENERATE_VIDEO_PARAMETERS if n not in ("image", "enhance_prompt")]
+    fields = dict(zip(of_pages, values(**changes), strict=True))
     return handlers(queue).generate_video(**fields, progress=progress)
 
 

@@ -5,7 +5,14 @@ from ltx2.serving.models import Models
 from ltx2.ui.memory import RESTORED, recall
 from tests.unit.ui.stand_ins import ASKED, an_offer
 
-KEPT = {**vars(ASKED), "shape": "Square", "mode": "dialogue"}
+KEPT = {
+    **vars(ASKED),
+    "shape": "Square",
+    "mode": "dialogue",
+    "frame_rate": 30.0,
+    "sampler": "res_2s",
+    "upscale": True,
+}
 
 
 @pytest.fixture
@@ -15,8 +22,16 @@ def models():
 
 def test_fields_come_back_with_their_limits(models):
     updates = dict(zip(RESTORED, recall(KEPT, models), strict=True))
-    assert {name: update["value"] for name, update in updates.items()} == KEPT | {"lora": "None"}
+    assert {name: update["value"] for name, update in updates.items()} == KEPT
     assert updates["num_steps"]["maximum"] == 60
+
+
+def test_what_an_earlier_page_kept_still_comes_back(models):
+    earlier = {name: KEPT[name] for name in KEPT if name not in ("frame_rate", "sampler", "lora_2")}
+    updates = dict(zip(RESTORED, recall(earlier, models), strict=True))
+    assert updates["prompt"]["value"] == ASKED.prompt
+    assert (updates["frame_rate"]["value"], updates["lora_2"]["value"]) == (25.0, "None")
+    assert updates["sampler"]["value"] == "euler"
 
 
 @pytest.mark.parametrize("mode", [None, "gone"])

@@ -1,0 +1,34 @@
+"""Latent upsamplers that lie beside a model; only headers are read here."""
+
+import logging
+
+from ltx2.checkpoint.catalog import SUFFIX, FoundModel
+from ltx2.checkpoint.reader import CheckpointFile
+from ltx2.errors import CheckpointError
+from ltx2.model.config import UpsamplerConfig
+
+logger = logging.getLogger(__name__)
+
+UPSAMPLER_MARK = "post_upsample_res_blocks."
+"""Tensors that only a latent upsampler has."""
+
+
+def find_upsamplers(found: FoundModel) -> list[CheckpointFile]:
+    """Upsamplers in a model's folder, in the order of their names."""
+    files = []
+    for path in sorted(found.file.path.parent.glob(f"*{SUFFIX}")):
+        if path == found.file.path or path in found.file.companions:
+            continue
+        try:
+            file = CheckpointFile.open(path)
+        except CheckpointError as error:
+            logger.warning("a file beside the model is left out: %s", error)
+            continue
+        if any(name.startswith(UPSAMPLER_MARK) for name in file.tensors):
+            files.append(file)
+    return files
+
+
+def is_temporal(file: CheckpointFile) -> bool:
+    """Whether an upsampler doubles the frame rate, rather than height and width."""
+    return UpsamplerConfig.from_metadata(file.config).temporal
