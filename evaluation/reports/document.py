@@ -49,9 +49,16 @@ def render_document(
     )
 
 
-def render_sections(sections: Sequence[Section]) -> str:
-    """The same as a piece of HTML for a page that has `STYLES`."""
-    return _environment().get_template("sections.html").render(sections=sections)
+def render_sections(sections: Sequence[Section], *, language: str | None = None) -> str:
+    """The same as a piece of HTML for a page that has `STYLES`.
+
+    Args:
+        sections: each with its heading.
+        language: code of the language that they are written in, one that runs from left to right;
+            None where it is the page's.
+    """
+    template = _environment().get_template("sections.html")
+    return template.render(sections=sections, language=language)
 
 
 @cache

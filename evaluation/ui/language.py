@@ -5,8 +5,8 @@ A text is added as ltx2/ui/README.md tells, with its translations in `phrases` h
 
 from pathlib import Path
 
-from ltx2.ui.language import add_phrases, label, phrase, retold, say
+from ltx2.ui.language import ENGLISH, add_phrases, label, phrase, retold, say
 
 add_phrases(Path(__file__).parent / "phrases")
 
-__all__ = ["label", "phrase", "retold", "say"]
+__all__ = ["ENGLISH", "label", "phrase", "retold", "say"]

@@ -14,7 +14,7 @@ from evaluation.preference.uploads import Upload, keep_uploads
 from evaluation.reports.document import render_sections
 from evaluation.reports.parts import Facts, Notes, Section, Text
 from evaluation.ui.clips_here import WAYS, clips_of, compare
-from evaluation.ui.language import label, phrase, say
+from evaluation.ui.language import label, phrase, retold, say
 from evaluation.ui.rating import Rating
 from ltx2.errors import LTX2Error, RequestError
 from ltx2.serving.worker import JobQueue
@@ -43,6 +43,8 @@ AXES = (
 SUFFIXES = [".mp4", ".mov", ".webm", ".mkv", ".json", ".csv"]
 
 MAX_YAML_BYTES = 2**22
+
+EMPTY = "Some of the numbers are empty."
 
 HEARD_TWICE = 2.5
 """Each clip is heard once, and some of them again while one answers."""
@@ -92,6 +94,9 @@ class Asked:
         """
         if self.source == YAML:
             return Study.from_yaml(self._yaml_text())
+        name = (self.name or "").strip()
+        if not name:
+            raise RequestError("The study has no name.", next_step="Write one above.")
         prompts: list[dict[str, Any]] = []
         if self.source == HERE:
             group = "" if self.group == ALL else self.group
@@ -102,15 +107,17 @@ class Asked:
             models = _models_of_lines(self.folders or "")
         else:
             models = [m.model_dump() for m in keep_uploads(self.uploads, folder / "uploads")]
+        if len(models) < 2:
+            raise RequestError(
+                "There are clips of fewer than two models.", next_step="Add clips of another one."
+            )
         counts = self.raters, self.pairs, self.training, self.attention, self.repeats
         if None in counts:
-            raise RequestError(
-                "Some of the numbers are empty.", next_step="Fill in raters, pairs and the others."
-            )
+            raise RequestError(EMPTY, next_step="Fill in raters, pairs and the others.")
         raters, pairs, training, attention, repeats = (int(count or 0) for count in counts)
         return Study.from_fields(
             {
-                "name": (self.name or "").strip(),
+                "name": name,
                 "models": models,
                 "prompts": prompts,
                 "raters": raters,
@@ -342,8 +349,10 @@ def render_plan(
         comparisons = num_models * (num_models - 1) / 2
         planned = float(raters) * float(pairs) / comparisons
         needed = votes_needed(float(win_rate), around)
-    except (LTX2Error, TypeError, ZeroDivisionError) as error:
-        return render_sections([Section("", [Text([str(error)])])])
+    except LTX2Error as error:
+        return render_sections([Section("", [Text([retold(str(error))])])])
+    except (TypeError, ZeroDivisionError):
+        return render_sections([Section("", [Text([retold(EMPTY)])])])
     shown = detectable_win_rate(planned, around)
     enough = planned >= needed
     verdict = (
@@ -377,7 +386,7 @@ def render_check(plan: Study, gathered: Gathered) -> str:
         title = say(
             "{count} problems, all of them to be solved before it opens", count=len(problems)
         )
-        return render_sections([Section(title, [Notes(problems)])])
+        return render_sections([Section(title, [Notes([retold(each) for each in problems])])])
     longest = max(source.duration_s for source in gathered.sources.values())
     session = plan.session
     trials = session.training + session.pairs + session.attention + session.repeats

@@ -12,7 +12,7 @@ from evaluation.preference import export
 from evaluation.reports.document import render_sections
 from evaluation.ui import demo_study
 from evaluation.ui.desk import Desk
-from evaluation.ui.language import label, phrase, say
+from evaluation.ui.language import ENGLISH, label, phrase, say
 from evaluation.ui.rating import Rating
 from evaluation.ui.votes_file import SUFFIXES, read_columns
 from ltx2.errors import RequestError
@@ -99,7 +99,7 @@ def _build() -> ResultsView:
     votes = gr.File(
         label=label("Votes: CSV, TSV, JSON lines or Parquet, one a row"),
         file_types=SUFFIXES,
-        height=110,
+        height=160,
         elem_id="votes-file",
     )
     with gr.Column(visible=False) as columns:
@@ -207,7 +207,8 @@ class ResultsHandlers:
 
             self._require(own_pass, study_id, request)
             found = self._find(study_id)
-            return render_sections(study_sections(found)), gr.update(visible=True)
+            sections = render_sections(study_sections(found), language=ENGLISH)
+            return sections, gr.update(visible=True)
 
     def taker(self, name: str) -> Callable[..., str]:
         """A handler that makes one of `FORMS`."""
@@ -239,9 +240,8 @@ class ResultsHandlers:
         with errors_on_page():
             from evaluation.reports.preference import ranking_sections
 
-            return render_sections(ranking_sections(*_ranked(path, columns))), gr.update(
-                visible=True
-            )
+            sections = ranking_sections(*_ranked(path, columns))
+            return render_sections(sections, language=ENGLISH), gr.update(visible=True)
 
     def on_ranked_report(self, visitor: str, path: str | None, *columns: Any) -> str:
         """The same as a file."""

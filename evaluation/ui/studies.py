@@ -453,7 +453,7 @@ def render_study(
             Shares(say("Clips are checked and put side by side."), [(say("Pairs"), "", bar)])
         )
     if error:
-        lines = [retold(line.removeprefix("- ")) for line in error.splitlines() if line.strip()]
+        lines = [retold(line.strip()) for line in error.splitlines() if line.strip()]
         parts.append(Text(lines))
     if row.status in ("open", "paused"):
         share = min(counts["joined"] / plan.raters, 1.0)

@@ -17,7 +17,7 @@ from evaluation.reports.measured.results import Row, RunResults, load_results
 from evaluation.reports.parts import Section
 from evaluation.suites.records import ItemRecord
 from evaluation.suites.schema import Suite
-from evaluation.ui.language import label, phrase, say
+from evaluation.ui.language import ENGLISH, label, phrase, say
 from evaluation.ui.suite_runs import Standing, SuiteRuns, delivered
 from ltx2.errors import LTX2Error, RequestError
 from ltx2.serving import grid
@@ -272,7 +272,7 @@ class SuiteHandlers:
         return (
             status,
             "".join(_matrix(run) for run in results),
-            render_sections(self._panels(results)) if has_rows else "",
+            render_sections(self._panels(results), language=ENGLISH) if has_rows else "",
             gr.update(visible=not is_over),
             gr.update(visible=has_rows),
             timer if not is_over else asleep,
@@ -389,4 +389,4 @@ def _facts(run: RunResults, record: ItemRecord) -> str:
         f"<blockquote>{escape(record.request.prompt)}</blockquote>{reason}"
     )
     parts = measured(rows)
-    return asked + (render_sections([Section("", parts)]) if parts else "")
+    return asked + (render_sections([Section("", parts)], language=ENGLISH) if parts else "")

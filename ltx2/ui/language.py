@@ -30,6 +30,9 @@ FOLDER = Path(__file__).parent / "phrases"
 
 _SENTENCE_END = re.compile(r"(?<=[.?!…]) (?=[^a-z])")
 
+BULLET = "-"
+"""Before each line of a list."""
+
 RETOLD = "retold.json"
 """The table of a folder with what lower floors say."""
 
@@ -123,13 +126,23 @@ def retold(text: str) -> str:
 
 @lru_cache(maxsize=4096)
 def said(text: str, language: str) -> str:
-    """A whole text of sentences in a language."""
+    """A text of sentences in a language; of a list each line is one for itself."""
     if language == ENGLISH or not text.strip():
         return text
+    lines = text.split("\n")
+    told = [_line(line, language) for line in lines] if len(lines) > 1 else lines
+    if told != lines:
+        return "\n".join(told)
     sentences = [_match(part, language) for part in _SENTENCE_END.split(text)]
     if None not in sentences:
         return " ".join(map(str, sentences))
     return _match(text, language) or text
+
+
+def _line(line: str, language: str) -> str:
+    """A line of a list, with what stands before its text."""
+    own = line.lstrip(f"{BULLET} ")
+    return line.removesuffix(own) + said(own, language)
 
 
 def _match(text: str, language: str) -> str | None:

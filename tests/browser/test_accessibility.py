@@ -2,26 +2,13 @@
 
 import pytest
 
+from tests.browser.barriers import DESKTOP, barriers, in_every_look, needs_axe, open_tab
 from tests.browser.served import CLIP_S, served_page, stand_in
-from tests.conftest import ROOT
 
 pytestmark = pytest.mark.browser
 
-AXE = ROOT / "tests" / "browser" / "node_modules" / "axe-core" / "axe.min.js"
-
-DESKTOP = {"width": 1280, "height": 900}
-PHONE = {"width": 390, "height": 844}
-
 WAIT_MS = 60_000
 """For a page on a busy machine."""
-
-LOOKS = [
-    ("light", DESKTOP),
-    pytest.param("dark", PHONE, marks=pytest.mark.slow),
-    pytest.param("dark", DESKTOP, marks=pytest.mark.slow),
-    pytest.param("light", PHONE, marks=pytest.mark.slow),
-]
-"""One of each by default; colours and sizes are the same four on every tab."""
 
 
 @pytest.fixture(scope="module")
@@ -39,45 +26,29 @@ def opened(browser, address, **options):
     return page
 
 
-def findings(page):
-    """Serious and critical ones: the rule, where it is broken, and how to mend it."""
-    page.add_script_tag(path=AXE)
-    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
-    return [
-        (rule["id"], node["html"][:200], node["failureSummary"])
-        for rule in found
-        if rule["impact"] in ("serious", "critical")
-        for node in rule["nodes"]
-    ]
-
-
 def make_a_clip(page):
     page.locator("#prompt textarea").fill('A red ball says "hello".')
     page.locator("#generate").click()
     page.locator("#summary p").wait_for(timeout=CLIP_S)
 
 
-@pytest.mark.skipif(not AXE.is_file(), reason="axe-core is not installed (make axe, needs npm)")
-@pytest.mark.parametrize(("colors", "size"), LOOKS)
+@needs_axe
+@in_every_look
 def test_no_tab_has_a_serious_barrier(browser, address, colors, size):
     page = opened(browser, address, color_scheme=colors, viewport=size)
     page.locator("#clip .empty[role]").wait_for()
-    assert findings(page) == [], "before a clip"
+    assert barriers(page) == [], "before a clip"
     make_a_clip(page)
     page.locator("#more button").first.click()
-    assert findings(page) == [], "after a clip"
+    assert barriers(page) == [], "after a clip"
     for name, inside in (
         ("Library", "#library .thumbnail-item:not([aria-label])"),
         ("Grid", "#grid-file button:not([aria-label])"),
         ("Models", "#models-versions table"),
     ):
-        tab = page.get_by_role("tab", name=name, exact=True)
-        if not tab.is_visible():
-            page.locator(".overflow-menu > button").first.click()
-            tab = page.get_by_role("button", name=name, exact=True)
-        tab.click()
+        open_tab(page, name)
         page.locator(inside).first.wait_for()
-        assert findings(page) == [], name
+        assert barriers(page) == [], name
     page.context.close()
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.browser.barriers import barriers, in_every_look, needs_axe
 from tests.browser.served import CLIP_S, served_page, stand_in
 
 pytestmark = pytest.mark.browser
@@ -207,3 +208,14 @@ def test_a_small_model_offers_what_it_was_taught(browser, tmp_path):
         assert page.locator("#hints .warning").count() == 0
         assert page.get_by_role("button", name="Add a").count() == 0
         page.close()
+
+
+@needs_axe
+@in_every_look
+def test_a_dialogue_has_no_serious_barrier(browser, address, colors, size):
+    with browser.new_context(color_scheme=colors, viewport=size) as context:
+        page = opened(context, address)
+        choose(page, "Dialogue")
+        type_dialogue(page)
+        wait_for_prompt(page, *SAID)
+        assert barriers(page) == []

@@ -4,6 +4,7 @@ import sqlite3
 
 import pytest
 
+from tests.browser.barriers import barriers, in_every_look, needs_axe
 from tests.browser.rate_app import HOSTILE
 from tests.browser.served import served_page
 
@@ -82,23 +83,61 @@ def test_a_wrong_number_of_beeps_does_not_pass(page):
     page.get_by_text("That was not the number on the left.").wait_for()
 
 
-def test_a_session_from_first_to_last_by_keyboard(page, study):
-    before = votes(study)
+def views(page):
+    """The names of a session's views, each once it is seen, from first to last by keyboard."""
+    page.get_by_role("button", name="I agree to take part").wait_for()
+    yield "consent"
     begin(page)
+    yield "a pair before it is heard"
     for pair in (1, 2, 3):
         if pair == 3:
             page.get_by_role("heading", name="Time for a break").wait_for()
+            yield "the break"
             page.keyboard.press("Tab")
             page.keyboard.press("Enter")
         page.get_by_text(f"Pair {pair} of 3").wait_for()
         assert page.get_by_role("radio").first.is_disabled()
         hear_both(page)
         answer(page, "12135")
+        if pair == 1:
+            yield "a pair with its answers"
         page.keyboard.press("Enter")
-    page.get_by_text("Who made this clip?").wait_for()
+    page.get_by_text("Who made this clip?").first.wait_for()
+    yield "the questions at the end"
     press(page, "Go on")
     page.get_by_role("heading", name="Thank you").wait_for()
+    yield "the thanks"
+
+
+def test_a_session_from_first_to_last_by_keyboard(page, study):
+    before = votes(study)
+    assert len(list(views(page))) == 6
     assert votes(study) == before + 3
+
+
+@needs_axe
+def test_no_check_before_a_session_has_a_serious_barrier(page):
+    page.get_by_role("button", name="I agree to take part").wait_for()
+    assert barriers(page) == [], "consent"
+    press(page, "I agree to take part")
+    press(page, "Play the beeps")
+    page.wait_for_function("() => !document.querySelector('input[type=number]').disabled")
+    page.get_by_role("spinbutton").fill("9")
+    press(page, "Go on")
+    page.get_by_text("That was not the number on the left.").wait_for()
+    assert barriers(page) == [], "checks"
+
+
+@needs_axe
+@pytest.mark.slow
+@in_every_look
+def test_no_view_of_a_session_has_a_serious_barrier(browser, study, colors, size):
+    context = browser.new_context(locale="en-GB", color_scheme=colors, viewport=size)
+    page = context.new_page()
+    page.goto(study[1])
+    for name in views(page):
+        assert barriers(page) == [], name
+    context.close()
 
 
 def test_the_prompt_is_text_and_names_no_model(page):

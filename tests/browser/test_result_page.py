@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.browser.barriers import barriers, in_every_look, needs_axe
 from tests.browser.served import CLIP_S, served_page, stand_in
 
 pytestmark = pytest.mark.browser
@@ -50,11 +51,15 @@ def test_the_clip_comes_with_its_health(page):
     assert page.locator("#health li:visible").count() > 3
 
 
-def test_another_clip_plays_in_step_beside_it_and_one_is_heard(page):
+def compare(page):
     page.get_by_text("Compare with another clip").click()
     page.locator("#compare-with input").click()
     page.get_by_role("option", name="A red ball.").click()
     page.wait_for_function(f"() => {PLAYERS}.filter((v) => v.readyState >= 3).length === 2")
+
+
+def test_another_clip_plays_in_step_beside_it_and_one_is_heard(page):
+    compare(page)
     page.locator("#compare-pair").get_by_role("button", name="Play").press("Enter")
     page.wait_for_function(f"() => {PLAYERS}.every((v) => !v.paused && v.currentTime > 0.3)")
     times, heard = page.evaluate(
@@ -86,3 +91,17 @@ def test_a_clip_or_its_recipe_dropped_anywhere_brings_its_settings_back(page):
         )
     page.evaluate(DROP_JS, [base64.b64encode(b"{}").decode(), "other.json"])
     page.locator(".toast-body").get_by_text("This file has no recipe.").wait_for()
+
+
+@needs_axe
+@in_every_look
+def test_two_clips_side_by_side_have_no_serious_barrier(browser, page, colors, size):
+    known = page.context.storage_state()  # whose clips they are
+    with browser.new_context(storage_state=known, color_scheme=colors, viewport=size) as context:
+        other = context.new_page()
+        other.set_default_timeout(2 * CLIP_S)
+        other.goto(page.url)
+        other.locator("#health .health").wait_for()
+        other.locator("#health").get_by_text("Everything measured").click()
+        compare(other)
+        assert barriers(other) == []

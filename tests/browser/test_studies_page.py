@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from tests.browser.barriers import barriers, in_every_look, needs_axe, open_tab
 from tests.browser.rate_app import PROMPTS, made_up_clip
 from tests.browser.served import served_page
 from tests.browser.test_rate_page import answer, begin, hear_both, press
@@ -40,21 +41,17 @@ def visit(browser, address):
     """Opens the page on the tab of this name, as somebody new."""
     contexts = []
 
-    def open_tab(name, viewport=DESK):
-        context = browser.new_context(locale="en-GB", viewport=viewport, accept_downloads=True)
-        contexts.append(context)
-        page = context.new_page()
+    def open_on(name, viewport=DESK, **options):
+        options = {"locale": "en-GB", "viewport": viewport, "accept_downloads": True, **options}
+        contexts.append(browser.new_context(**options))
+        page = contexts[-1].new_page()
         page.set_default_timeout(SLOW_MS)
         page.goto(address)
         page.get_by_role("tab", name="Generate").wait_for()
-        if not page.get_by_role("tab", name=name).is_visible():
-            page.locator(".overflow-menu button").first.click()
-            page.get_by_role("button", name=name).or_(page.get_by_role("tab", name=name)).click()
-        else:
-            page.get_by_role("tab", name=name).click()
+        open_tab(page, name)
         return page
 
-    yield open_tab
+    yield open_on
     for context in contexts:
         context.close()
 
@@ -174,18 +171,41 @@ def test_the_demo_is_prepared_on_a_click_and_fits_a_phone(visit):
     opened.value.get_by_role("button", name="I agree to take part").wait_for()
 
 
-def test_any_file_of_votes_is_ranked_on_the_page(visit, tmp_path):
-    path = tmp_path / "arena.csv"
+@pytest.fixture(scope="module")
+def votes_file(tmp_path_factory):
+    """Votes of an arena that has its own names for things."""
+    path = tmp_path_factory.mktemp("votes") / "arena.csv"
     rows = [
         f"{worker},{item},ours,theirs,{'tie' if (worker + item) % 5 == 0 else 'left'}"
         for worker in range(20)
         for item in range(6)
     ]
     path.write_text("\n".join(["worker_id,item,model_a,model_b,winner", *rows]))
-    page = visit("Results", PHONE)
-    page.locator("#votes-file input[type=file]").set_input_files(path)
+    return path
+
+
+def rank(page, votes_file):
+    page.locator("#votes-file input[type=file]").set_input_files(votes_file)
     page.locator("#votes-rank").click()
-    ranked = page.locator("#ranked")
-    ranked.get_by_text("ours is preferred").wait_for()
-    assert "120" in ranked.inner_text()
+    page.locator("#ranked").get_by_text("ours is preferred").wait_for()
+
+
+def test_any_file_of_votes_is_ranked_on_the_page(visit, votes_file):
+    page = visit("Results", PHONE)
+    rank(page, votes_file)
+    assert "120" in page.locator("#ranked").inner_text()
     assert page.evaluate("() => document.documentElement.scrollWidth <= innerWidth")
+
+
+@needs_axe
+@in_every_look
+def test_neither_studies_nor_results_have_a_serious_barrier(visit, clips, votes_file, colors, size):
+    page = visit("Studies", size, color_scheme=colors)
+    enter(page)
+    ask_for(page, clips, name=f"In {colors} on {size['width']}")
+    page.locator("#study-create").click()
+    page.locator("#study-card").get_by_text("Raters who joined").wait_for()
+    assert barriers(page) == [], "a study"
+    open_tab(page, "Results")
+    rank(page, votes_file)
+    assert barriers(page) == [], "results"

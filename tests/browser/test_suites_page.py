@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.browser.barriers import barriers, in_every_look, needs_axe, open_tab
 from tests.browser.served import CLIP_S, served_page
 from tests.unit.evaluation.reports.measured.runs import run_of, usual
 
@@ -17,11 +18,12 @@ def address(tmp_path_factory):
         yield address
 
 
-def opened(browser, address):
-    page = browser.new_page()
+def opened(browser, address, **look):
+    page = browser.new_page(**look)
     page.set_default_timeout(CLIP_S * 2)
     page.goto(address)
-    page.get_by_role("tab", name="Suites").click()
+    page.get_by_role("tab", name="Generate").wait_for()
+    open_tab(page, "Suites")
     return page
 
 
@@ -61,4 +63,15 @@ def test_what_cannot_be_made_is_said_before_it_is_started(browser, address):
     page = opened(browser, address)
     page.locator("#suite-seeds input, #suite-seeds textarea").first.fill("one")
     page.locator("#suite-plan").get_by_text("Seeds").wait_for()
+    page.close()
+
+
+@needs_axe
+@in_every_look
+def test_a_measured_run_has_no_serious_barrier(browser, address, colors, size):
+    page = opened(browser, address, color_scheme=colors, viewport=size)
+    page.locator("#suite-results").get_by_text("Who says which line").wait_for()
+    page.locator("#suite-matrix button.cell").first.click()
+    page.locator("#suite-facts").get_by_text('says "line 0"').wait_for()
+    assert barriers(page) == []
     page.close()

@@ -111,13 +111,14 @@ def test_no_component_is_given_bare_words(package):
     assert bare == []
 
 
-def test_what_is_retold_is_said_somewhere():
+@pytest.mark.parametrize("package", PACKAGES)
+def test_what_is_retold_is_said_somewhere(package):
     """By its words, as sentences are put together of parts and values."""
     said = set()
-    for path in (ROOT / "ltx2").rglob("*.py"):
+    for path in (ROOT / package).rglob("*.py"):
         tree = ast.parse(path.read_text())
         said |= {n.value for n in ast.walk(tree) if isinstance(n, ast.Constant)}
     words = {word for text in said if isinstance(text, str) for word in re.findall(r"\w+", text)}
-    for text in tables_of("ltx2")[RETOLD]:
+    for text in tables_of(package)[RETOLD]:
         missing = set(re.findall(r"[A-Za-z]\w+", re.sub(r"\{\w+\}", "", text))) - words
         assert not missing, (text, missing)

@@ -332,6 +332,7 @@ function ending(state) {
     for (const model of state.models) choice.append(new Option(model, model));
     const source = session.clip(state.session, guess.clip);
     const video = element("video", { src: source, controls: true, playsInline: true, preload: "auto", className: "guess" });
+    video.setAttribute("aria-label", words.ending_question);
     view.append(video, row(label(words.ending_question, choice)));
     return { guess, choice };
   });

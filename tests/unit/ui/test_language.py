@@ -111,6 +111,21 @@ def test_a_sentence_that_no_table_has_stays_whole(asked_in, table):
     assert retold("The sky fell. Try hats.") == "The sky fell. Try hats."
 
 
+def test_of_a_list_each_line_is_found_by_itself(asked_in, table):
+    table(
+        "retold.json",
+        **{
+            "{count} hats are lost:": {"de": "{count} Hüte fehlen:"},
+            "{name}: the hat is red.": {"de": "{name}: Der Hut ist rot."},
+            "Look again.": {"de": "Suchen Sie noch einmal."},
+        },
+    )
+    asked_in("de")
+    english = "2 hats are lost:\n- v1.5 Pro: the hat is red.\n- B: it is another.\n Look again."
+    told = "2 Hüte fehlen:\n- v1.5 Pro: Der Hut ist rot.\n- B: it is another.\n Suchen Sie"
+    assert retold(english).startswith(told)
+
+
 def test_what_the_page_says_itself_is_no_pattern_for_others(asked_in, table):
     table("page.json", **{"{anything} left": {"de": "noch {anything}"}})
     asked_in("de")
