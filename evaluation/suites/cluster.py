@@ -80,10 +80,11 @@ def _connected(address: str) -> Iterator[None]:
         _check_answers(address)
     try:
         ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+    except (ray.exceptions.RayError, RuntimeError, ValueError, OSError) as error:
         raise RequestError(
-            f"No Ray cluster can be reached at {address}: {error}",
-            next_step="Start one with: ray start --head; or give --ray HOST:PORT.",
+            f"No Ray cluster can be reached at {address}: {_sentence(error)}.",
+            next_step="Start one with `ray start --head`, or give --ray HOST:PORT; if it asks for "
+            "a token, set RAY_AUTH_MODE=token and give the token as Ray's documentation says.",
         ) from error
     try:
         yield

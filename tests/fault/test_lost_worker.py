@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -27,7 +28,10 @@ def address():
     """Of a cluster with two CPUs, to which this process is connected."""
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("PYTHONPATH", str(ROOT))
+        # Otherwise Ray makes a token and leaves it in the home of whoever runs the tests.
+        environment.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
         context = ray.init(
+            "local",
             num_cpus=2,
             num_gpus=0,
             object_store_memory=100 * 2**20,
