@@ -198,6 +198,7 @@ def test_any_file_of_votes_is_ranked_on_the_page(visit, votes_file):
 
 
 @needs_axe
+@pytest.mark.slow
 @in_every_look
 def test_neither_studies_nor_results_have_a_serious_barrier(visit, clips, votes_file, colors, size):
     page = visit("Studies", size, color_scheme=colors)
