@@ -27,7 +27,7 @@ demo: $(INSTALLED)  ## the page, on the embedded checkpoint
 	LTX2_OPEN_BROWSER=$(DISPLAY_FOUND) $(BIN)/python app.py
 
 test: $(INSTALLED) debian-packages axe  ## all tests but the slow ones
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 lint: $(INSTALLED)  ## style and types
 	$(BIN)/ruff check .
