@@ -25,7 +25,7 @@ BATCHED_TOKENS = 8_192
 idle between small operations; many fill it alone, and together would only take more memory."""
 
 Contexts = Mapping[Pass, Joint[Tensor]]
-"""Text [1, T_c, D] of the prompt (conditional) and, where guidance needs it, the negative one."""
+"""Text [B, T_c, D] of the prompts (conditional) and, where guidance needs it, the negative ones."""
 
 
 def sample(  # noqa: PLR0913 - all that a walk depends on
@@ -77,7 +77,8 @@ def ask(transformer: Transformer, contexts: Contexts, guidance: Joint[Guidance])
     def network(
         states: Joint[LatentState], sigma: float, passes: tuple[Pass, ...]
     ) -> Mapping[Pass, Joint[Tensor]]:
-        most = max(1, BATCHED_TOKENS // max(1, states.video.tokens.shape[1]))
+        clips, tokens = states.video.tokens.shape[:2]
+        most = max(1, BATCHED_TOKENS // max(1, clips * tokens))
         answers: dict[Pass, Joint[Tensor]] = {}
         for start in range(0, len(passes), most):
             together = passes[start : start + most]
@@ -85,12 +86,13 @@ def ask(transformer: Transformer, contexts: Contexts, guidance: Joint[Guidance])
                 unchanging[together] = Joint(Unchanging(small), Unchanging(small))
             video, audio = transformer(
                 *_inputs(states, sigma, together, contexts, unchanging[together]),
-                batched_perturbations(together, guidance),
+                batched_perturbations([kind for kind in together for _ in range(clips)], guidance),
             )
             for index, kind in enumerate(together):
+                own = slice(index * clips, (index + 1) * clips)
                 answers[kind] = Joint(
-                    states.video.tokens if video is None else video[index : index + 1],
-                    states.audio.tokens if audio is None else audio[index : index + 1],
+                    states.video.tokens if video is None else video[own],
+                    states.audio.tokens if audio is None else audio[own],
                 )
         return answers
 
@@ -114,12 +116,15 @@ def _inputs(
         # What is given as a whole has no noise, whatever the other modality has.
         own_sigma = sigma if bool(state.denoise_mask.any()) else 0.0
         count = len(passes)
+        shared = state.positions.shape[0] == 1
         inputs.append(
             ModalityInput(
-                tokens=state.tokens.expand(count, -1, -1),
-                timesteps=state.timesteps(sigma).expand(count, -1),
-                sigma=torch.full((count,), own_sigma, device=state.tokens.device),
-                positions=state.positions,
+                tokens=state.tokens.repeat(count, 1, 1),
+                timesteps=state.timesteps(sigma).repeat(count, 1),
+                sigma=torch.full(
+                    (count * len(state.tokens),), own_sigma, device=state.tokens.device
+                ),
+                positions=state.positions if shared else state.positions.repeat(count, 1, 1, 1),
                 context=torch.cat([text[index] for text in texts]),
                 unchanging=unchanging[index],
             )
