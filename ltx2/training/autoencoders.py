@@ -15,6 +15,7 @@ from ltx2.model.audio_vae import AudioVAE, MelSpectrogram
 from ltx2.model.video_vae import VideoVAE
 from ltx2.model.video_vae.layers import Downsample, ResidualBlock, Upsample
 from ltx2.model.vocoder import Vocoder
+from ltx2.training.mixed_precision import autocast_volumes
 
 RESIDUAL_GAIN = 0.1
 RESAMPLE_GAIN = 0.3
@@ -122,7 +123,7 @@ def video_vae_step(
 
     def step(_: int, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         video = clips(generator)
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast_volumes():
             with torch.set_grad_enabled(train_encoder):
                 latents = vae.encode_mean(video)
             spread = latents.detach().float().std(dim=(0, 2, 3, 4), keepdim=True)

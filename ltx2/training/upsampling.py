@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ltx2.model.upsampler import LatentUpsampler
 from ltx2.training.loop import Step
+from ltx2.training.mixed_precision import autocast_volumes
 
 
 def upsampler_step(
@@ -27,7 +28,7 @@ def upsampler_step(
 
     def step(_: int, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         small, large = pairs(generator)
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast_volumes():
             made = upsampler(small)
         error = (made.float() - large) / scale
         mse = error.square().mean()
