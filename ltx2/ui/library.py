@@ -111,6 +111,7 @@ def build_library(tab: gr.Tab) -> LibraryView:
             prompt = gr.HTML(elem_id="library-prompt")
             with gr.Row():
                 open_button = gr.Button(label("Open"), size="sm", min_width=80)
+                label(NO_FAVOURITE)  # shown later: browsers learn all texts when the page opens
                 favourite = gr.Button(label(FAVOURITE), size="sm", min_width=80)
                 delete = gr.Button(label("Delete"), size="sm", min_width=80)
                 restore = gr.Button(label("Undo delete"), size="sm", min_width=80, visible=False)
