@@ -166,15 +166,7 @@ def race(size: Size, repeats: int) -> Outcome:
             return_dict=False,
         )
 
-    with torch.inference_mode():
-        difference = _relative_difference(run_ours(), run_theirs())
-        turns = [_one_turn(run_ours, run_theirs, swap=bool(i % 2)) for i in range(repeats)]
-    return Outcome(
-        statistics.median(ours / theirs for ours, theirs in turns),
-        statistics.median(ours for ours, _ in turns),
-        statistics.median(theirs for _, theirs in turns),
-        difference,
-    )
+    return _take_turns(run_ours, run_theirs, repeats)
 
 
 def race_step(size: Size, repeats: int) -> Outcome:
@@ -212,6 +204,18 @@ def race_step(size: Size, repeats: int) -> Outcome:
         their_forward(1, contexts[Pass.CONDITIONAL], isolate_modalities=True)
         return first[:1], second[:1]
 
+    return _take_turns(run_ours, run_theirs, repeats)
+
+
+def _state(modality: ModalityInput) -> LatentState:
+    mask = torch.ones_like(modality.tokens[..., :1])
+    return LatentState(modality.tokens, modality.tokens, mask, modality.positions)
+
+
+def _take_turns(
+    run_ours: Callable[[], Velocities], run_theirs: Callable[[], Velocities], repeats: int
+) -> Outcome:
+    """Both once to compare what they answer, then in turns, each first as often as the other."""
     with torch.inference_mode():
         difference = _relative_difference(run_ours(), run_theirs())
         turns = [_one_turn(run_ours, run_theirs, swap=bool(i % 2)) for i in range(repeats)]
@@ -221,11 +225,6 @@ def race_step(size: Size, repeats: int) -> Outcome:
         statistics.median(theirs for _, theirs in turns),
         difference,
     )
-
-
-def _state(modality: ModalityInput) -> LatentState:
-    mask = torch.ones_like(modality.tokens[..., :1])
-    return LatentState(modality.tokens, modality.tokens, mask, modality.positions)
 
 
 def _one_turn(

@@ -53,7 +53,6 @@ trials = sql.Table(
     sql.Column("propensity", sql.Float),
     sql.UniqueConstraint("session", "position"),
 )
-
 """`propensity` is set where the pair was chosen when it was shown, with `left` and `right`."""
 
 stimuli = sql.Table(
