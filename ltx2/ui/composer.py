@@ -1,13 +1,13 @@
 """Dialogue, composed: speakers and their lines write the prompt, and are read back of it.
 
-What is typed lives in the browser (`static/composer.js`); the server is only asked for the prompt.
-Nothing that it answers while somebody types can take the place of what they typed.
+What is typed lives in the browser (`static/composer.js`), which asks the server one question at a
+time, and the next only if something has changed since: no answer takes the place of what was typed
+meanwhile. Gradio's own events are not used for it, as two of them may be answered in any order.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from html import escape
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import gradio as gr
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -19,10 +19,9 @@ from ltx2.prompting.quotes import find_quotes
 from ltx2.prompting.script import PLACES, Dialogue, Line, NotReadable, Place, Speaker
 from ltx2.prompting.vocabulary import Vocabulary
 from ltx2.request import MAX_PROMPT_CHARACTERS
-from ltx2.serving.models import Offer
+from ltx2.serving.models import Models, Offer
 from ltx2.ui.errors import error_in_words
 from ltx2.ui.language import phrase, retold, say, words_of
-from ltx2.ui.modes import DIALOGUE
 
 STATIC = Path(__file__).parent / "static"
 
@@ -92,14 +91,12 @@ class Draft(_Draft):
 
     Attributes:
         leads: the fields were changed last, so the prompt follows them; false after the prompt was.
-        edit: number of changes in the browser. It shows an answer only if this is still the same.
     """
 
     setting: str = ""
     speakers: tuple[DraftSpeaker, ...] = Field(default=(), max_length=MAX_SPEAKERS)
     lines: tuple[DraftLine, ...] = Field(default=(), max_length=MAX_LINES)
     leads: bool = False
-    edit: int = 0
 
     @classmethod
     def of(cls, value: Any) -> "Draft":
@@ -161,7 +158,6 @@ class Draft(_Draft):
                 DraftLine(speaker=i.speaker, text=i.text, language=i.language, delivery=i.delivery)
                 for i in dialogue.lines
             ),
-            edit=self.edit,
         )
 
 
@@ -178,22 +174,30 @@ def written(draft: Draft, prompt: str, vocabulary: Vocabulary | None) -> str:
     return write(dialogue, vocabulary)
 
 
-def build_composer(offers: Sequence[Offer]) -> gr.HTML:
+def build_composer(models: Models) -> gr.HTML:
     """The fields; lists of what a small model was taught, free text for others."""
+
+    def follow(asked: Any) -> Answer | None:
+        try:
+            return answer(Question.model_validate(asked), models.offer)
+        except ValidationError:
+            return None  # no browser of ours asks so
+
     taught = {
         offer.name: known
-        for offer in offers
+        for offer in models.offers
         if (known := describe_taught(offer.profile.vocabulary)) is not None
     }
     return gr.HTML(
         {},
-        html_template='<div class="composer"></div>',
+        html_template='<div class="composer"></div><p role="status"></p>',
         css_template=(STATIC / "composer.css").read_text("utf-8"),
         js_on_load=(STATIC / "composer.js").read_text("utf-8"),
+        server_functions=[follow],
         apply_default_css=False,
         elem_id="composer",
         taught=taught,
-        model=offers[0].name,
+        model=models.offers[0].name,
         words=words_of(WORDS),
         languages=LANGUAGES,
         places=list(PLACES),
@@ -224,36 +228,49 @@ def describe_taught(vocabulary: Vocabulary | None) -> dict[str, Any] | None:
     }
 
 
-class ComposerHandlers:
-    """What happens when the fields or the prompt change; values in, values out."""
+class Question(BaseModel):
+    """What the browser asks: the other side of what was changed last.
 
-    def __init__(self, offer: Callable[[str | None], Offer]) -> None:
-        """With what gives the offer of a model's name."""
-        self.offer = offer
+    Attributes:
+        draft: the fields.
+        prompt: as it stands above them.
+        model: name of the model that is chosen; None for the usual one.
+    """
 
-    def on_write(self, value: Any, prompt: str, model: str | None) -> tuple[str, str]:
-        """The prompt that the fields make and a message; the old prompt where they make none."""
-        draft = Draft.of(value)
-        if not draft.leads:
-            return prompt, ""
-        try:
-            return written(draft, prompt, self._vocabulary(model)), ""
-        except LTX2Error as error:
-            return prompt, render_note(error_in_words(error))
+    model_config = ConfigDict(frozen=True, extra="ignore", str_max_length=MAX_PROMPT_CHARACTERS)
 
-    def on_read(self, value: Any, prompt: str, model: str | None, mode: str) -> tuple[Any, str]:
-        """The fields of a prompt and a message; in another mode they wait.
+    draft: Draft = Draft()
+    prompt: str = ""
+    model: str | None = None
 
-        Where the prompt is what the fields make, or holds no dialogue, they stay.
-        """
-        if mode != DIALOGUE:
-            return gr.skip(), ""
-        draft = Draft.of(value).model_copy(update={"leads": False})
-        draft, message = _read(draft, prompt, self._vocabulary(model))
-        return draft.model_dump(mode="json"), message and render_note(message)
 
-    def _vocabulary(self, model: str | None) -> Vocabulary | None:
-        return self.offer(model).profile.vocabulary
+class Answer(TypedDict):
+    """Both sides as they are to be, and a remark: empty if there is nothing to say."""
+
+    draft: dict[str, Any]
+    prompt: str
+    remark: str
+
+
+def answer(question: Question, offer: Callable[[str | None], Offer]) -> Answer:
+    """The prompt that the fields make, or the fields of a prompt that was changed last.
+
+    What cannot be written or read leaves the other side as it is, and the remark says why.
+
+    Args:
+        question: from a browser.
+        offer: the offer of a model's name.
+    """
+    draft, prompt, remark = question.draft, question.prompt, ""
+    try:
+        vocabulary = offer(question.model).profile.vocabulary
+        if draft.leads:
+            prompt = written(draft, prompt, vocabulary)
+        else:
+            draft, remark = _read(draft, prompt, vocabulary)
+    except LTX2Error as error:
+        remark = error_in_words(error)
+    return {"draft": draft.model_dump(mode="json"), "prompt": prompt, "remark": remark}
 
 
 def _read(draft: Draft, prompt: str, vocabulary: Vocabulary | None) -> tuple[Draft, str]:
@@ -290,8 +307,3 @@ def _heard_in(text: str, vocabulary: Vocabulary | None) -> str:
     """The language in which a small model heard a line; empty if it is one of many, or none."""
     sayings: Mapping[str, Sequence[str]] = {} if vocabulary is None else vocabulary.sayings
     return next((code for code, said in sayings.items() if text in said), "")
-
-
-def render_note(text: str) -> str:
-    """A remark below the fields."""
-    return f'<p class="note" role="status">{escape(text)}</p>'

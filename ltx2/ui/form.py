@@ -77,7 +77,6 @@ class Form:
 
     mode: gr.Radio
     composer: gr.HTML
-    note: gr.HTML
     given: GivenFields
     prompt: gr.Textbox
     hints: gr.HTML
@@ -217,8 +216,7 @@ def build_form(models: Models) -> Form:
         container=False,
         elem_id="mode",
     )
-    composer = build_composer(models.offers)
-    note = gr.HTML("", elem_id="composer-note")
+    composer = build_composer(models)
     given = build_given()
     prompt = gr.Textbox(
         **fields["prompt"],
@@ -288,7 +286,6 @@ def build_form(models: Models) -> Form:
     return Form(
         mode=mode,
         composer=composer,
-        note=note,
         given=given,
         prompt=prompt,
         hints=hints,

@@ -349,6 +349,7 @@ def _bind_fields(view: GenerateView, handlers: "GenerateHandlers", page: gr.Bloc
     """What changes in the form when something else in it, or a clip, says so."""
     form, result = view.form, view.result
     offer = handlers.queue.models[0].offer
+    improved = bind_writing(form, offer)
     described = list(describe_fields(handlers.queue.models[0].offer(None)))
     form.model.input(
         handlers.on_model,
@@ -378,6 +379,7 @@ def _bind_fields(view: GenerateView, handlers: "GenerateHandlers", page: gr.Bloc
     )
     restored = [getattr(form, name) for name in RESTORED]
     filled = [
+        improved,
         view.clip_file.upload(handlers.on_clip, view.clip_file, restored, **ANSWERED),
         result.use_settings.click(handlers.on_use, [result.recipe], restored, **ANSWERED),
         result.use_failed.click(handlers.on_use_failed, view.shown, restored, **ANSWERED),
@@ -391,8 +393,7 @@ def _bind_fields(view: GenerateView, handlers: "GenerateHandlers", page: gr.Bloc
             for button in form.examples
         ),
     ]
-    loaded = page.load(handlers.on_remembered, [view.memory], restored, **QUIET)
-    filled += bind_writing(form, offer, [*filled, loaded])
+    page.load(handlers.on_remembered, [view.memory], restored, **QUIET)
     bind_memory(form, view.memory, filled)
 
 

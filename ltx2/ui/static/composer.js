@@ -1,8 +1,8 @@
 // Speakers and what they say, as fields. What is typed lives here and in this browser's store; the
-// server writes the prompt of it, and reads prompts back. `props.value` is the draft of both sides.
+// server writes the prompt of it, and reads prompts back. `props.value` is the draft for Generate.
 
 const STORE = "ltx2-dialogue";
-const root = element.firstElementChild;
+const [root, remark] = element.children;
 // Examples of what to write stay in English, in which the prompt describes.
 const locale = (navigator.language ?? "en").split("-")[0];
 const words = props.words[locale] ?? {};
@@ -11,27 +11,81 @@ const say = (text, values = {}) =>
 
 let model = props.model;
 let draft = remembered();
+let prompt = ""; // As it was when it was last looked at.
+let unanswered = false; // Something has changed since the server was asked.
+let asking = false;
 render();
 props.value = structuredClone(draft);
 
-watch("value", () => {
-  const answer = props.value ?? {};
-  // An answer to what has changed since would take away what was typed meanwhile.
-  if (answer.edit === draft.edit) {
-    const { leads, ...before } = draft;
-    draft = complete(answer);
-    const { leads: _, ...after } = draft;
-    if (JSON.stringify(before) !== JSON.stringify(after)) render();
-    store();
-  }
-  props.value = structuredClone(draft);
-});
 // Sent by the page when another model is chosen, which may know other words.
 root.addEventListener("model", (event) => {
   model = event.detail;
   render();
-  if (draft.leads) changed();
+  ask();
 });
+// Sent by the page when the prompt changes, whoever changed it.
+root.addEventListener("prompt", (event) => noticePrompt(event.detail));
+// In other modes the fields are not shown, and wait.
+new ResizeObserver(() => unanswered && ask()).observe(root);
+noticePrompt(promptField()?.value);
+
+// --- the other side -------------------------------------------------------------------------
+
+function promptField() {
+  return document.querySelector("#prompt textarea");
+}
+
+// A prompt that somebody else than these fields has changed leads from now on.
+function noticePrompt(now) {
+  if (now === undefined || now === prompt) return;
+  prompt = now;
+  draft.leads = false;
+  store();
+  ask();
+}
+
+// One question at a time, and another where something has changed meanwhile, so that no answer
+// takes away what was typed since.
+async function ask() {
+  unanswered = true;
+  if (asking || !root.offsetParent) return;
+  asking = true;
+  try {
+    while (unanswered) {
+      unanswered = false;
+      const answer = await server.follow({ draft, prompt, model });
+      noticePrompt(promptField()?.value); // Typed, and not yet told by the page.
+      if (!unanswered && answer) take(answer);
+    }
+  } catch {
+    unanswered = true; // Out of reach; the next change asks again.
+  } finally {
+    asking = false;
+  }
+}
+
+function take(answer) {
+  remark.textContent = answer.remark;
+  if (draft.leads) return writePrompt(answer.prompt);
+  const before = JSON.stringify(draft);
+  draft = complete(answer.draft);
+  if (JSON.stringify(draft) !== before) render();
+  store();
+}
+
+function writePrompt(written) {
+  if (written === prompt) return;
+  prompt = written;
+  const field = promptField();
+  field.value = written;
+  field.dispatchEvent(new Event("input", { bubbles: true })); // As if typed, so the page knows.
+}
+
+function changed() {
+  draft.leads = true;
+  store();
+  ask();
+}
 
 function remembered() {
   try {
@@ -42,7 +96,9 @@ function remembered() {
   }
 }
 
+// Keeps the draft, and shows it to the page.
 function store() {
+  props.value = structuredClone(draft);
   try {
     localStorage.setItem(STORE, JSON.stringify(draft));
   } catch {
@@ -60,7 +116,6 @@ function complete(value) {
     speakers: speakers.length ? speakers : [blankSpeaker()],
     lines: lines.length ? lines : [blankLine(0)],
     leads: value.leads === true,
-    edit: Number(value.edit) || 0,
   };
 }
 
@@ -70,14 +125,6 @@ function blankSpeaker() {
 
 function blankLine(speaker) {
   return { speaker, text: "", language: "", delivery: "" };
-}
-
-function changed() {
-  draft.leads = true;
-  draft.edit += 1;
-  store();
-  props.value = structuredClone(draft);
-  trigger("input");
 }
 
 // After a change of what there is, not of what is written in it.

@@ -1,23 +1,24 @@
 import re
 
-import gradio as gr
 import pytest
 
 from ltx2.errors import RequestError
 from ltx2.prompting.dialogue import read, write
+from ltx2.serving.models import Models
 from ltx2.training.puppet.taught import puppet_vocabulary
 from ltx2.ui.composer import (
     MAX_LINES,
     STATIC,
     WORDS,
-    ComposerHandlers,
     Draft,
     DraftLine,
     DraftSpeaker,
+    Question,
+    answer,
+    build_composer,
     describe_taught,
     written,
 )
-from ltx2.ui.modes import DIALOGUE, TEXT
 from tests.fakes.model import PROFILE
 from tests.unit.ui.stand_ins import an_offer
 
@@ -29,13 +30,19 @@ ANSWERS = DraftLine(speaker=1, text="Here.", delivery="quietly")
 
 def a_draft(*, speakers=(WOMAN, TOM), lines=(ASKS, ANSWERS), **values):
     """As a browser sends it after a change in its fields."""
-    values = {"setting": "A quiet kitchen", "leads": True, "edit": 7, **values}
+    values = {"setting": "A quiet kitchen", "leads": True, **values}
     return Draft(speakers=speakers, lines=lines, **values).model_dump(mode="json")
 
 
+def ask(draft, prompt, **values):
+    """The draft, the prompt and the remark that the server answers."""
+    question = Question.model_validate({"draft": draft, "prompt": prompt, **values})
+    return tuple(answer(question, lambda name: an_offer()).values())
+
+
 @pytest.fixture
-def handlers():
-    return ComposerHandlers(lambda name: an_offer())
+def models():
+    return Models([an_offer()])
 
 
 @pytest.fixture(scope="module")
@@ -43,30 +50,28 @@ def vocabulary():
     return puppet_vocabulary(2_000)
 
 
-def test_fields_become_a_prompt_that_is_read_back_as_the_same_fields(handlers):
-    prompt, message = handlers.on_write(a_draft(), "", None)
-    assert message == ""
+def test_fields_become_a_prompt_that_is_read_back_as_the_same_fields():
+    draft, prompt, remark = ask(a_draft(), "")
+    assert (draft, remark) == (a_draft(), "")
     assert '"Where is it?"' in prompt
-    again, message = handlers.on_read({"edit": 7}, prompt, None, DIALOGUE)
-    assert message == ""
-    assert again["edit"] == 7
+    again, _, remark = ask({}, prompt)
+    assert remark == ""
     assert [line["text"] for line in again["lines"]] == ["Where is it?", "Here."]
     assert [speaker["name"] for speaker in again["speakers"]] == ["", "Tom"]
-    assert handlers.on_write({**again, "leads": True}, "", None)[0] == prompt
+    assert ask({**again, "leads": True}, "")[1] == prompt
 
 
-def test_a_prompt_that_the_fields_wrote_leaves_what_is_not_complete(handlers):
+def test_a_prompt_that_the_fields_wrote_leaves_what_is_not_complete():
     begun = a_draft(lines=(ASKS, ANSWERS, DraftLine(speaker=0, delivery="loudly")))
-    prompt, _ = handlers.on_write(begun, "", None)
-    kept, message = handlers.on_read(begun, prompt, None, DIALOGUE)
-    assert message == ""
-    assert kept == {**begun, "leads": False}
+    _, prompt, _ = ask(begun, "")
+    begun["leads"] = False
+    assert ask(begun, prompt) == (begun, prompt, "")
 
 
-def test_a_prompt_in_own_words_that_says_the_same_stays(handlers):
+def test_a_prompt_in_own_words_that_says_the_same_stays():
     own = 'A quiet kitchen. A tall man says, "Here."'
-    draft, _ = handlers.on_read({}, own, None, DIALOGUE)
-    assert handlers.on_write({**draft, "leads": True}, own, None)[0] == own
+    draft, _, _ = ask({}, own)
+    assert ask({**draft, "leads": True}, own)[1] == own
 
 
 def test_who_has_no_line_is_silent_and_a_blank_speaker_is_nobody():
@@ -79,44 +84,51 @@ def test_who_has_no_line_is_silent_and_a_blank_speaker_is_nobody():
 
 
 @pytest.mark.parametrize("speaker", [0, 5])
-def test_a_line_of_nobody_is_refused_and_the_prompt_stays(handlers, speaker):
+def test_a_line_of_nobody_is_refused_and_the_prompt_stays(speaker):
     lines = (DraftLine(speaker=speaker, text="<b>"),)
     draft = a_draft(speakers=(DraftSpeaker(),), lines=lines)
     with pytest.raises(RequestError, match="Nobody says line 1"):
         written(Draft.of(draft), "kept", None)
-    prompt, message = handlers.on_write(draft, "kept", None)
-    assert prompt == "kept"
-    assert "Nobody says line 1" in message
+    kept, prompt, remark = ask(draft, "kept")
+    assert (kept, prompt) == (draft, "kept")
+    assert "Nobody says line 1" in remark
 
 
-def test_while_nothing_is_said_the_prompt_stays(handlers):
-    assert handlers.on_write(a_draft(lines=()), "kept", None) == ("kept", "")
+def test_while_nothing_is_said_the_prompt_stays():
+    assert ask(a_draft(lines=()), "kept")[1:] == ("kept", "")
 
 
-def test_fields_that_were_not_changed_last_do_not_write(handlers):
-    assert handlers.on_write(a_draft(leads=False), "kept", None) == ("kept", "")
+def test_fields_that_were_not_changed_last_do_not_write():
+    assert ask(a_draft(leads=False), "kept")[1] == "kept"
 
 
-def test_in_another_mode_the_fields_wait(handlers):
-    assert handlers.on_read(a_draft(), 'He says "no".', None, TEXT) == (gr.skip(), "")
+def test_what_is_no_dialogue_leaves_the_fields_and_says_why():
+    kept, _, remark = ask(a_draft(leads=False), "A ball.")
+    assert kept == a_draft(leads=False)
+    assert "quotation marks" in remark
 
 
-def test_what_is_no_dialogue_leaves_the_fields_and_says_why(handlers):
-    kept, message = handlers.on_read(a_draft(), "A ball.", None, DIALOGUE)
-    assert kept["lines"] == a_draft()["lines"]
-    assert "quotation marks" in message
+def test_a_scene_without_words_becomes_what_is_around_them():
+    draft, _, remark = ask({}, "A quiet kitchen at night.")
+    assert (draft["setting"], remark) == ("A quiet kitchen at night.", "")
 
 
-def test_a_scene_without_words_becomes_what_is_around_them(handlers):
-    draft, message = handlers.on_read({}, "A quiet kitchen at night.", None, DIALOGUE)
-    assert (draft["setting"], message) == ("A quiet kitchen at night.", "")
-
-
-def test_more_than_the_fields_hold_is_left_as_text(handlers):
+def test_more_than_the_fields_hold_is_left_as_text():
     prompt = " ".join(f'The man says "{number}".' for number in range(MAX_LINES + 1))
-    kept, message = handlers.on_read(a_draft(), prompt, None, DIALOGUE)
-    assert kept["lines"] == a_draft()["lines"]
-    assert "edit it as text" in message
+    kept, _, remark = ask(a_draft(leads=False), prompt)
+    assert kept == a_draft(leads=False)
+    assert "edit it as text" in remark
+
+
+def test_a_model_that_is_not_there_is_a_remark(models):
+    _, prompt, remark = answer(Question(prompt="kept", model="gone"), models.offer).values()
+    assert prompt == "kept"
+    assert "There is no model" in remark
+
+
+@pytest.mark.parametrize("asked", [None, "text", [], {"draft": 3}, {"prompt": "x" * 100_000}])
+def test_what_no_browser_of_ours_asks_is_not_answered(models, asked):
+    assert build_composer(models).follow(asked) is None
 
 
 @pytest.mark.parametrize("sent", [None, "text", {"lines": 3}, {"speakers": [{"place": "up"}]}])
