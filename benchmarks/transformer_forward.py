@@ -124,7 +124,9 @@ def build_inputs(size: Size) -> tuple[ModalityInput, ModalityInput]:
             timesteps=torch.full((1, tokens), SIGMA),
             sigma=torch.full((1,), SIGMA),
             positions=positions,
-            context=torch.randn(1, size.text_tokens, config.caption_channels, dtype=size.dtype),
+            context=torch.randn(
+                1, size.text_tokens, config.context_channels(config.video), dtype=size.dtype
+            ),
         )
 
     return (

@@ -522,7 +522,7 @@ def _load_text_path(
 
     encoder = TextEncoder.load(folder, dtype=dtype, device=device)
     width = encoder.model.config.hidden_size * encoder.num_states
-    expected = networks.projection.aggregate_embed.in_features
+    expected = networks.projection.in_features
     if width != expected:
         raise CheckpointError(
             f"The text encoder gives {width:,} values per token, the checkpoint takes "

@@ -2,7 +2,8 @@
 
 import copy
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from transformers import Gemma3TextConfig, Gemma3TextModel
@@ -17,19 +18,22 @@ from ltx2.checkpoint.layouts import (
     VOCODER,
 )
 from ltx2.checkpoint.loader import (
+    build_audio_connector,
     build_audio_vae,
-    build_connector,
     build_transformer,
-    build_video_vae,
+    build_video_connector,
     build_vocoder,
 )
 from ltx2.checkpoint.reader import save_checkpoint
 from ltx2.model.config import FeatureProjectionConfig, UpsamplerConfig
-from ltx2.model.text import FeatureProjection
+from ltx2.model.text import FeatureProjection, ModalityProjections
 from ltx2.model.upsampler import LatentUpsampler
+from ltx2.model.video_vae import VideoVAE, VideoVAEConfig
 from ltx2.request import Guidance, ModelProfile
 from ltx2.training.puppet.architecture import CONFIG as PUPPET_CONFIG
 from ltx2.training.puppet.text import write_text_encoder_folder
+
+FIXTURES = Path(__file__).parent / "fixtures"
 
 PROFILE = ModelProfile(
     width=64,
@@ -65,6 +69,35 @@ def tiny_config():
     return config
 
 
+def tiny_config_2_3():
+    """The published configuration of LTX-2.3 with fewer and narrower layers."""
+    config = json.loads((FIXTURES / "ltx_2_3_22b_config.json").read_text())
+    config["transformer"] |= {
+        "num_layers": 2,
+        "num_attention_heads": 2,
+        "attention_head_dim": 24,
+        "cross_attention_dim": 48,
+        "caption_channels": tiny_config()["transformer"]["caption_channels"],
+        "audio_num_attention_heads": 2,
+        "audio_attention_head_dim": 16,
+        "audio_cross_attention_dim": 32,
+        "connector_num_layers": 2,
+        "connector_num_attention_heads": 2,
+        "connector_attention_head_dim": 24,
+        "audio_connector_num_attention_heads": 2,
+        "audio_connector_attention_head_dim": 16,
+    }
+    config["vae"] |= {"encoder_base_channels": 8, "decoder_base_channels": 8}
+    for blocks in ("encoder_blocks", "decoder_blocks"):
+        for name, options in config["vae"][blocks]:
+            if name == "res_x":
+                options["num_layers"] = 1
+    config["audio_vae"]["model"]["params"]["ddconfig"] |= {"ch": 8}
+    config["vocoder"]["vocoder"] |= {"upsample_initial_channel": 128}
+    config["vocoder"]["bwe"] |= {"upsample_initial_channel": 64}
+    return config
+
+
 @dataclass(frozen=True)
 class TinyCheckpoint:
     """What goes into a checkpoint file; tests change it before writing."""
@@ -81,17 +114,19 @@ class TinyCheckpoint:
         return path
 
 
-def tiny_checkpoint(num_states=3):
+def tiny_checkpoint(num_states=3, config=None):
     """Random networks of every component, transformer tables in float32 and the rest bfloat16."""
     torch.manual_seed(0)
-    config = tiny_config()
+    config = tiny_config() if config is None else config
     sizes = FeatureProjectionConfig.from_metadata(config, num_states=num_states)
+    is_later = sizes.audio_dim is not None
+    vae = replace(VideoVAEConfig.from_metadata(config), unused_statistics=not is_later)
     modules = {
         TRANSFORMER: build_transformer(config),
-        VIDEO_CONNECTOR: build_connector(config),
-        AUDIO_CONNECTOR: build_connector(config),
-        FEATURE_PROJECTION: FeatureProjection(sizes),
-        VIDEO_VAE: build_video_vae(config),
+        VIDEO_CONNECTOR: build_video_connector(config),
+        AUDIO_CONNECTOR: build_audio_connector(config),
+        FEATURE_PROJECTION: (ModalityProjections if is_later else FeatureProjection)(sizes),
+        VIDEO_VAE: VideoVAE(vae),
         AUDIO_VAE: build_audio_vae(config),
         VOCODER: build_vocoder(config),
     }
@@ -103,10 +138,10 @@ def tiny_checkpoint(num_states=3):
     return TinyCheckpoint(tensors, config)
 
 
-def write_tiny_model(folder, **changes):
+def write_tiny_model(folder, checkpoint=None, **changes):
     """A model folder that `ltx2.load` accepts."""
     folder.mkdir(parents=True, exist_ok=True)
-    checkpoint = tiny_checkpoint()
+    checkpoint = tiny_checkpoint() if checkpoint is None else checkpoint
     TinyCheckpoint(**{**vars(checkpoint), **changes}).write(folder / "model.safetensors")
     text = folder / "text_encoder"
     write_text_encoder_folder(text, ["a red puppet says hello", "a yellow ball bounces"] * 20)

@@ -30,6 +30,7 @@ LTX2_LICENCE = "LTX-2 Community License"
 FINGERPRINT_19B = "aca7b0bbf8415e9c98360750268915fc"
 FINGERPRINT_EARLY_DISTILLED = "3b4af458733cd7e2db7bb9a26253d39f"
 """Of the distilled file's first upload, whose video decoder expects a noise level."""
+FINGERPRINT_2_3 = "f3a83ecf3995dcc4fae2d27e08ad5767"
 
 DISTILLED_SIGMAS = (1.0, 0.99375, 0.9875, 0.98125, 0.975, 0.909375, 0.725, 0.421875, 0.0)
 """Noise levels that the distilled checkpoint was trained for."""
@@ -44,9 +45,9 @@ NEGATIVE_PROMPT = (
 )
 
 
-def _guidance(cfg_scale: float) -> Guidance:
+def _guidance(cfg_scale: float, *, stg_block: int = 29) -> Guidance:
     return Guidance(
-        cfg_scale=cfg_scale, stg_scale=1.0, modality_scale=3.0, rescale=0.7, stg_blocks=(29,)
+        cfg_scale=cfg_scale, stg_scale=1.0, modality_scale=3.0, rescale=0.7, stg_blocks=(stg_block,)
     )
 
 
@@ -69,6 +70,13 @@ DEV_PROFILE = ModelProfile(
     negative_prompt=NEGATIVE_PROMPT,
     image_crf=IMAGE_CRF,
     example_prompts=_EXAMPLES,
+)
+DEV_2_3_PROFILE = DEV_PROFILE.model_copy(
+    update={
+        "num_steps": 30,
+        "video_guidance": _guidance(cfg_scale=3.0, stg_block=28),
+        "audio_guidance": _guidance(cfg_scale=7.0, stg_block=28),
+    }
 )
 DISTILLED_PROFILE = ModelProfile(
     width=768,
@@ -131,45 +139,61 @@ class Version:
     cannot: tuple[str, ...]
 
 
-VERSIONS = (
-    Version(
-        "LTX-2 (19B, January 2026)",
-        can=(
-            "text to clip with sound",
-            "LoRAs",
-            "guidance and negative prompt (dev)",
-            "8 steps (distilled)",
-            "two-stage upscaling",
-        ),
-        cannot=("fp8 and fp4 files",),
+LTX_2 = Version(
+    "LTX-2 (19B, January 2026)",
+    can=(
+        "text to clip with sound",
+        "LoRAs",
+        "guidance and negative prompt (dev)",
+        "8 steps (distilled)",
+        "two-stage upscaling",
     ),
-    Version(
-        "LTX-2.3 (22B, March 2026)",
-        can=(),
-        cannot=(
-            "its files have another structure and are refused",
-            "LoRAs of LTX-2 mostly do not fit it",
-        ),
+    cannot=("fp8 and fp4 files",),
+)
+LTX_2_3 = Version(
+    "LTX-2.3 (22B, March 2026)",
+    can=(
+        "text to clip with sound at 48 kHz",
+        "LoRAs that were made for it",
+        "guidance and negative prompt (dev)",
+        "8 steps (distilled)",
+        "two-stage upscaling",
     ),
-    Version(
-        "LTX-2.5 (22B, August 2026)",
-        can=(),
-        cannot=(
-            "its files are split, need accepted terms and another text encoder, and are refused",
-        ),
+    cannot=(
+        "LoRAs of LTX-2 mostly do not fit it",
+        "training",
     ),
 )
+LTX_2_5 = Version(
+    "LTX-2.5 (22B, August 2026)",
+    can=(),
+    cannot=("its files are split, need accepted terms and another text encoder, and are refused",),
+)
+VERSIONS = (LTX_2, LTX_2_3, LTX_2_5)
+
+MARK_SOUND = "transformer_blocks.0.audio_to_video_attn.to_q.weight"
+MARK_2_3 = "transformer_blocks.0.prompt_scale_shift_table"
+MARK_2_5 = "keyframes_abs_pos_embedding"
+"""Endings of the names of tensors that tell the versions apart."""
 
 
-def _published(name: str) -> Source:
-    return Source(
-        "Lightricks/LTX-2", (f"{name}{SUFFIX}",), "checkpoints", LTX2_LICENCE, 43_300_000_000
-    )
+def _published(name: str, repo: str, approx_bytes: int) -> Source:
+    return Source(repo, (f"{name}{SUFFIX}",), "checkpoints", LTX2_LICENCE, approx_bytes)
 
 
-DEV = KnownModel("ltx-2-19b-dev", DEV_PROFILE, _published("ltx-2-19b-dev"))
-DISTILLED = KnownModel("ltx-2-19b-distilled", DISTILLED_PROFILE, _published("ltx-2-19b-distilled"))
-PUBLISHED = (DEV, DISTILLED)
+def _known(name: str, profile: ModelProfile) -> KnownModel:
+    return KnownModel(name, profile, _published(name, "Lightricks/LTX-2", 43_300_000_000))
+
+
+def _known_2_3(name: str, profile: ModelProfile) -> KnownModel:
+    return KnownModel(name, profile, _published(name, "Lightricks/LTX-2.3", 46_200_000_000))
+
+
+DEV = _known("ltx-2-19b-dev", DEV_PROFILE)
+DISTILLED = _known("ltx-2-19b-distilled", DISTILLED_PROFILE)
+DEV_2_3 = _known_2_3("ltx-2.3-22b-dev", DEV_2_3_PROFILE)
+DISTILLED_2_3 = _known_2_3("ltx-2.3-22b-distilled", DISTILLED_PROFILE)
+PUBLISHED = (DEV, DISTILLED, DEV_2_3, DISTILLED_2_3)
 
 TEXT_ENCODER_NAME = "gemma-3-12b-it-qat-q4_0-unquantized"
 TEXT_ENCODER_SOURCE = Source(
@@ -235,6 +259,7 @@ def find_model(name_or_path: str | Path, *, text_encoder: str | Path | None = No
     """
     path = _locate(str(name_or_path))
     file = CheckpointFile.open(path)
+    require_known_version(file)
     beside = path.parent / TEXT_ENCODER_FOLDER
     if text_encoder is not None:
         beside = Path(text_encoder)
@@ -283,7 +308,7 @@ def name_of(file: CheckpointFile) -> str:
 
     A file beside a folder's `model.safetensors` is a variant of it: "puppet-distilled".
     """
-    known = _identify(file)
+    known = known_model(file)
     if known is not None:
         return known.name
     folder = file.path.absolute().parent
@@ -301,7 +326,7 @@ def profile_of(file: CheckpointFile) -> ModelProfile:
     """
     if "profile" in file.metadata:
         return _parse_profile(file, file.metadata_object("profile"))
-    known = _identify(file)
+    known = known_model(file)
     if known is not None:
         return known.profile
     # Of another size: which block to disturb is unknown, so only the prompt guides.
@@ -313,21 +338,64 @@ def profile_of(file: CheckpointFile) -> ModelProfile:
     )
 
 
+def version_of(file: CheckpointFile) -> Version | None:
+    """The version of LTX-2 that a file's tensors and metadata show; None for anything else."""
+    config = file.metadata.get("config", "")
+    if file.metadata.get("model_version", "").startswith("2.5") or _has(file, MARK_2_5):
+        return LTX_2_5
+    if "AVTransformer" not in config and not _has(file, MARK_SOUND):
+        return None
+    return LTX_2_3 if _has(file, MARK_2_3) else LTX_2
+
+
+def _has(file: CheckpointFile, ending: str) -> bool:
+    return any(name.endswith(ending) for name in file.tensors)
+
+
+def require_known_version(file: CheckpointFile) -> None:
+    """Refuses a version that this code does not implement, before anything is read.
+
+    Raises:
+        CheckpointError: it is LTX-2.5.
+    """
+    if version_of(file) is LTX_2_5:
+        raise CheckpointError(
+            f"{file.path.name} is LTX-2.5, which cannot be used yet: it reads prompts with Gemma 4 "
+            "and decodes pictures by diffusion, and neither is implemented here.",
+            next_step="Use a checkpoint of LTX-2 (19B) or LTX-2.3 (22B).",
+        )
+
+
+def require_trainable(file: CheckpointFile) -> None:
+    """Refuses a version that can make clips here but not be trained.
+
+    Raises:
+        CheckpointError: it is LTX-2.3.
+    """
+    if version_of(file) is LTX_2_3:
+        raise CheckpointError(
+            f"{file.path.name} is LTX-2.3, which cannot be trained here.",
+            next_step="Train on a checkpoint of LTX-2 (19B).",
+        )
+
+
 def licence_of(file: CheckpointFile) -> str | None:
     """Licence of the weights, where the metadata or the catalog know it."""
-    return LTX2_LICENCE if _identify(file) else file.metadata.get("licence")
+    return LTX2_LICENCE if known_model(file) else file.metadata.get("licence")
 
 
-def _identify(file: CheckpointFile) -> KnownModel | None:
-    """The published model with this file's tensors.
+def known_model(file: CheckpointFile) -> KnownModel | None:
+    """The published model with this file's tensors; None if it is none of them.
 
     The dev file and today's distilled file have the same tensors, so the name decides.
     """
-    if file.fingerprint == FINGERPRINT_EARLY_DISTILLED:
-        return DISTILLED
-    if file.fingerprint != FINGERPRINT_19B:
-        return None
-    return DISTILLED if "distilled" in file.path.name.lower() else DEV
+    is_distilled = "distilled" in file.path.name.lower()
+    known = {
+        FINGERPRINT_EARLY_DISTILLED: DISTILLED,
+        FINGERPRINT_19B: DISTILLED if is_distilled else DEV,
+        FINGERPRINT_2_3: DISTILLED_2_3 if is_distilled else DEV_2_3,
+    }
+    return known.get(file.fingerprint)
 
 
 def _locate(name: str) -> Path:

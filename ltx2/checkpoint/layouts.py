@@ -5,10 +5,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ltx2.checkpoint.catalog import MODEL_FILE, TEXT_ENCODER_FOLDER, licence_of, name_of
 from ltx2.checkpoint.reader import CheckpointFile, TensorInfo
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Component:
     prefix: str
     excluded: tuple[str, ...] = ()
 
-    def own(self, tensors: Mapping[str, TensorInfo]) -> dict[str, TensorInfo]:
+    def own(self, tensors: Mapping[str, Value]) -> dict[str, Value]:
         """The component's tensors, under their names in the module."""
         return {
             name.removeprefix(self.prefix): info

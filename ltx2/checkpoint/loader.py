@@ -1,7 +1,7 @@
 """From a checkpoint file to modules, strictly: every tensor has its place and its shape."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import torch
@@ -27,11 +27,13 @@ from ltx2.model.config import (
     TransformerConfig,
     UpsamplerConfig,
 )
-from ltx2.model.text import Connector, FeatureProjection
+from ltx2.model.text import Connector, FeatureProjection, ModalityProjections
 from ltx2.model.transformer import Transformer
 from ltx2.model.upsampler import LatentUpsampler
 from ltx2.model.video_vae import VideoVAE, VideoVAEConfig
+from ltx2.model.video_vae.vae import UNUSED_STATISTICS
 from ltx2.model.vocoder import Vocoder, VocoderConfig
+from ltx2.model.wideband_vocoder import WidebandConfig, WidebandVocoder
 
 Config = Mapping[str, Any]
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
@@ -57,10 +59,10 @@ class Networks:
     transformer: Transformer
     video_connector: Connector
     audio_connector: Connector
-    projection: FeatureProjection
+    projection: FeatureProjection | ModalityProjections
     video_vae: VideoVAE
     audio_vae: AudioVAE
-    vocoder: Vocoder
+    vocoder: Vocoder | WidebandVocoder
 
 
 def load_networks(
@@ -83,8 +85,8 @@ def load_networks(
 
     return Networks(
         transformer=load(TRANSFORMER, build_transformer),
-        video_connector=load(VIDEO_CONNECTOR, build_connector),
-        audio_connector=load(AUDIO_CONNECTOR, build_connector),
+        video_connector=load(VIDEO_CONNECTOR, build_video_connector),
+        audio_connector=load(AUDIO_CONNECTOR, build_audio_connector),
         projection=load(FEATURE_PROJECTION, projection_builder(file)),
         video_vae=load(VIDEO_VAE, video_vae_builder(file)),
         audio_vae=load(AUDIO_VAE, build_audio_vae, torch.float32),
@@ -153,9 +155,14 @@ def build_transformer(config: Config) -> Transformer:
     return Transformer(TransformerConfig.from_metadata(config))
 
 
-def build_connector(config: Config) -> Connector:
-    """One of the two connectors; they have the same architecture."""
-    return Connector(ConnectorConfig.from_metadata(config))
+def build_video_connector(config: Config) -> Connector:
+    """The connector between the text features and the video."""
+    return Connector(ConnectorConfig.from_metadata(config, modality="video"))
+
+
+def build_audio_connector(config: Config) -> Connector:
+    """The connector between the text features and the audio."""
+    return Connector(ConnectorConfig.from_metadata(config, modality="audio"))
 
 
 def build_video_vae(config: Config) -> VideoVAE:
@@ -168,22 +175,26 @@ def build_audio_vae(config: Config) -> AudioVAE:
     return AudioVAE(AudioVAEConfig.from_metadata(config))
 
 
-def build_vocoder(config: Config) -> Vocoder:
-    """The vocoder."""
+def build_vocoder(config: Config) -> Vocoder | WidebandVocoder:
+    """The vocoder: of the 19B, or that of LTX-2.3, which says so by its second generator."""
+    section = config.get("vocoder")
+    if isinstance(section, Mapping) and "bwe" in section:
+        return WidebandVocoder(WidebandConfig.from_metadata(config))
     return Vocoder(VocoderConfig.from_metadata(config))
 
 
-def projection_builder(file: CheckpointFile) -> Callable[[Config], FeatureProjection]:
+def projection_builder(
+    file: CheckpointFile,
+) -> Callable[[Config], FeatureProjection | ModalityProjections]:
     """Builds the feature projection; how many hidden states it takes only its weight tells."""
-    weight = FEATURE_PROJECTION.own(file.tensors).get("aggregate_embed.weight")
+    own = FEATURE_PROJECTION.own(file.tensors)
+    weight = own.get("aggregate_embed.weight", own.get("video_aggregate_embed.weight"))
 
-    def build(config: Config) -> FeatureProjection:
+    def build(config: Config) -> FeatureProjection | ModalityProjections:
         one_state = FeatureProjectionConfig.from_metadata(config, num_states=1)
         width = weight.shape[-1] if weight is not None and weight.shape else 0
-        num_states = max(1, width // one_state.hidden_size)
-        return FeatureProjection(
-            FeatureProjectionConfig.from_metadata(config, num_states=num_states)
-        )
+        sizes = replace(one_state, num_states=max(1, width // one_state.hidden_size))
+        return FeatureProjection(sizes) if sizes.audio_dim is None else ModalityProjections(sizes)
 
     return build
 
@@ -191,14 +202,17 @@ def projection_builder(file: CheckpointFile) -> Callable[[Config], FeatureProjec
 def video_vae_builder(file: CheckpointFile) -> Callable[[Config], VideoVAE]:
     """Builds the video autoencoder; a silent configuration leaves its kind to the tensors.
 
-    The decoder of an early distilled file expects a noise level.
+    The decoder of an early distilled file expects a noise level; LTX-2.3 stores fewer statistics.
     """
-    is_conditioned = "decoder.last_scale_shift_table" in VIDEO_VAE.own(file.tensors)
+    own = VIDEO_VAE.own(file.tensors)
+    is_conditioned = "decoder.last_scale_shift_table" in own
+    has_unused = any(f"per_channel_statistics.{name}" in own for name in UNUSED_STATISTICS)
 
     def build(config: Config) -> VideoVAE:
         if "vae" in config:
             config = {**config, "vae": {"timestep_conditioning": is_conditioned, **config["vae"]}}
-        return build_video_vae(config)
+        sizes = VideoVAEConfig.from_metadata(config)
+        return VideoVAE(replace(sizes, unused_statistics=has_unused))
 
     return build
 
@@ -214,7 +228,7 @@ def _require_plausible(
             raise CheckpointError(
                 f"The configuration of the {component.name} in {file.path.name} has {key} = "
                 f"{count:,}, more than the {len(found):,} tensors that the file has for it.",
-                next_step="Use an unchanged checkpoint of the LTX-2 19B generation.",
+                next_step="Use an unchanged checkpoint of LTX-2 (19B) or LTX-2.3 (22B).",
             )
 
 
@@ -244,7 +258,7 @@ def _build_empty(
         # A configuration that says nonsense makes constructors fail in many ways.
         raise CheckpointError(
             f"The configuration of the {component.name} in {file.path.name} cannot be used ({e}).",
-            next_step="Use a checkpoint of the LTX-2 19B generation.",
+            next_step="Use a checkpoint of LTX-2 (19B) or LTX-2.3 (22B).",
         ) from e
 
 
@@ -282,7 +296,7 @@ def _require_same(
         raise CheckpointError(
             f"The {component.name} in {file.path.name} does not fit its configuration: it "
             f"{'; it '.join(problems)}.",
-            next_step="Use an unchanged checkpoint of the LTX-2 19B generation.",
+            next_step="Use an unchanged checkpoint of LTX-2 (19B) or LTX-2.3 (22B).",
         )
 
 

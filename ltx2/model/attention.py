@@ -19,10 +19,18 @@ class Attention(nn.Module):
         query_dim: width of the input and of the output.
         context_dim: width of what keys and values are made from.
         eps: epsilon of the query and key norms.
+        gated: whether the tokens that ask also say how much each head may answer, 0 to 2 times.
     """
 
     def __init__(
-        self, query_dim: int, context_dim: int, *, num_heads: int, head_dim: int, eps: float
+        self,
+        query_dim: int,
+        context_dim: int,
+        *,
+        num_heads: int,
+        head_dim: int,
+        eps: float,
+        gated: bool = False,
     ) -> None:
         super().__init__()
         inner = num_heads * head_dim
@@ -33,6 +41,7 @@ class Attention(nn.Module):
         self.q_norm = RMSNorm(inner, eps)
         self.k_norm = RMSNorm(inner, eps)
         self.to_out = nn.Sequential(nn.Linear(inner, query_dim))
+        self.to_gate_logits = nn.Linear(query_dim, num_heads) if gated else None
 
     def forward(
         self,
@@ -71,11 +80,18 @@ class Attention(nn.Module):
         """What the tokens `x` [B, T, D] gather from keys and values, [B, T, D]."""
         query = self._heads(self.q_norm(self.to_q(x)), rope)
         gathered = F.scaled_dot_product_attention(query, *keys_values, attn_mask=mask)
-        return self.to_out(gathered.transpose(1, 2).flatten(2))  # [B, T, D]
+        return self._out(x, gathered.transpose(1, 2))  # [B, T, N, K]
 
     def own_values(self, x: Tensor) -> Tensor:
         """Self-attention in which every token of `x` [B, T, D] attends to itself alone."""
-        return self.to_out(self.to_v(x))
+        return self._out(x, self.to_v(x).unflatten(-1, (self.num_heads, -1)))
+
+    def _out(self, x: Tensor, heads: Tensor) -> Tensor:
+        """What the heads gathered [B, T, N, K] for the tokens `x`, mixed: [B, T, D]."""
+        if self.to_gate_logits is not None:
+            # Twice, so that a gate that knows nothing lets everything through.
+            heads = heads * (2 * self.to_gate_logits(x).sigmoid()).unsqueeze(-1)
+        return self.to_out(heads.flatten(2))
 
     def _heads(self, x: Tensor, rope: RotaryTable | None = None) -> Tensor:
         x = x.unflatten(-1, (self.num_heads, -1))  # [B, T, N, K]

@@ -70,7 +70,9 @@ class Stream:
         text_answers: keys and values of the text by block, kept for later steps of the same walk;
             None keeps none.
         rope, cross_rope: for self-attention and for attention between the modalities.
-        modulation: 6 values: shift, scale, gate of self-attention, then of feed-forward.
+        modulation: 6 values: shift, scale, gate of self-attention, then of feed-forward; where
+            the noise level modulates the attention to the text, 3 more for it.
+        text_modulation: 2 values, shift and scale of the text; None where it is not modulated.
         cross_modulation: 4 values: scale and shift for audio-to-video, then for
             video-to-audio; None if the other modality is absent.
         cross_gate: 1 value, gate of what this stream receives; None likewise.
@@ -87,6 +89,7 @@ class Stream:
     cross_gate: Modulation | None
     enabled: bool
     text_answers: dict[int, KeysValues] | None = None
+    text_modulation: Modulation | None = None
 
 
 class TransformerBlock(nn.Module):
@@ -96,17 +99,24 @@ class TransformerBlock(nn.Module):
         super().__init__()
         self.index = index
         self.eps = config.norm_eps
+        self.gated = config.gated_attention
         video, audio = config.video, config.audio
+        rows = 9 if config.text_modulation else 6
 
         self.attn1 = self._attention(video, video, heads=video)
         self.attn2 = self._attention(video, video, heads=video)
         self.ff = FeedForward(video.dim)
-        self.scale_shift_table = nn.Parameter(torch.zeros(6, video.dim))
+        self.scale_shift_table = nn.Parameter(torch.zeros(rows, video.dim))
 
         self.audio_attn1 = self._attention(audio, audio, heads=audio)
         self.audio_attn2 = self._attention(audio, audio, heads=audio)
         self.audio_ff = FeedForward(audio.dim)
-        self.audio_scale_shift_table = nn.Parameter(torch.zeros(6, audio.dim))
+        self.audio_scale_shift_table = nn.Parameter(torch.zeros(rows, audio.dim))
+
+        self.prompt_scale_shift_table, self.audio_prompt_scale_shift_table = (
+            nn.Parameter(torch.zeros(2, stream.dim)) if config.text_modulation else None
+            for stream in (video, audio)
+        )
 
         # Both directions attend in the audio's width.
         self.audio_to_video_attn = self._attention(video, audio, heads=audio)
@@ -125,11 +135,13 @@ class TransformerBlock(nn.Module):
         if video is not None and video.enabled:
             skip = PerturbedAttention.VIDEO_SELF
             video = self._attend_self(video, self.attn1, video_table, perturbations, skip)
-            video = self._attend_text(video, self.attn2)
+            video = self._attend_text(video, self.attn2, video_table, self.prompt_scale_shift_table)
         if audio is not None and audio.enabled:
             skip = PerturbedAttention.AUDIO_SELF
             audio = self._attend_self(audio, self.audio_attn1, audio_table, perturbations, skip)
-            audio = self._attend_text(audio, self.audio_attn2)
+            audio = self._attend_text(
+                audio, self.audio_attn2, audio_table, self.audio_prompt_scale_shift_table
+            )
         if video is not None and audio is not None:
             video, audio = self._attend_each_other(video, audio, perturbations)
         if video is not None and video.enabled:
@@ -159,8 +171,22 @@ class TransformerBlock(nn.Module):
                 gathered = torch.where(_per_sample(skips, x), gathered, usual)
         return replace(stream, hidden=torch.addcmul(stream.hidden, gathered, gate))
 
-    def _attend_text(self, stream: Stream, attention: Attention) -> Stream:
+    def _attend_text(
+        self,
+        stream: Stream,
+        attention: Attention,
+        table: Tensor,
+        text_table: Tensor | None,
+    ) -> Stream:
         x = rms_norm(stream.hidden, self.eps)
+        if text_table is not None and stream.text_modulation is not None:
+            # Keys and values follow the noise level, so that there is nothing to keep of them.
+            shift, scale, gate = stream.modulation.with_table(table[6:], start=6)
+            text_shift, text_scale = stream.text_modulation.with_table(text_table)
+            context = modulate(stream.context, text_scale, text_shift)
+            x = modulate(x, scale, shift)
+            gathered = attention(x, context, mask=stream.context_mask)
+            return replace(stream, hidden=torch.addcmul(stream.hidden, gathered, gate))
         kept = stream.text_answers
         answers = None if kept is None else kept.get(self.index)
         if answers is None:
@@ -201,7 +227,7 @@ class TransformerBlock(nn.Module):
         return video, audio
 
     def _feed_forward(self, stream: Stream, network: FeedForward, table: Tensor) -> Stream:
-        shift, scale, gate = stream.modulation.with_table(table[3:], start=3)
+        shift, scale, gate = stream.modulation.with_table(table[3:6], start=3)
         x = modulate(rms_norm(stream.hidden, self.eps), scale, shift)
         return replace(stream, hidden=torch.addcmul(stream.hidden, network(x), gate))
 
@@ -214,6 +240,7 @@ class TransformerBlock(nn.Module):
             num_heads=heads.num_heads,
             head_dim=heads.head_dim,
             eps=self.eps,
+            gated=self.gated,
         )
 
 

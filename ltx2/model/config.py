@@ -1,15 +1,18 @@
 """Architecture of the transformer, the connectors and the upsamplers, read from metadata.
 
-The defaults are the published 19B model. What a checkpoint's metadata leaves out takes these
-values; what it says about something this code does not implement is an error, never ignored.
+The defaults are the published 19B model; LTX-2.3 is what its metadata say. What a checkpoint's
+metadata leaves out takes these values; what it says about something this code does not implement
+is an error, never ignored.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, Literal
 
 from ltx2.errors import CheckpointError
+
+Modality = Literal["video", "audio"]
 
 
 class CrossTimestep(Enum):
@@ -70,7 +73,11 @@ class TransformerConfig:
     """The dual-stream transformer.
 
     Attributes:
-        caption_channels: features of the text that the connectors hand over.
+        caption_channels: features of the text that the connectors hand over; None where they
+            hand it over in the width of each stream (LTX-2.3).
+        gated_attention: every head of every attention has a gate of its own (LTX-2.3).
+        text_modulation: the attention to the text and the text itself follow the noise level
+            (LTX-2.3).
         timestep_scale: factor from sigma (0..1) to the embedded timestep.
         cross_gate_timestep_scale: the same for the gates between the modalities.
         norm_eps: epsilon of every normalisation.
@@ -81,7 +88,9 @@ class TransformerConfig:
         default_factory=lambda: StreamConfig(128, 128, 32, 128, (20.0, 2048.0, 2048.0))
     )
     audio: StreamConfig = field(default_factory=lambda: StreamConfig(128, 128, 32, 64, (20.0,)))
-    caption_channels: int = 3840
+    caption_channels: int | None = 3840
+    gated_attention: bool = False
+    text_modulation: bool = False
     timestep_scale: float = 1000.0
     cross_gate_timestep_scale: float = 1000.0
     rope_theta: float = 10000.0
@@ -91,6 +100,10 @@ class TransformerConfig:
     def rope(self, stream: StreamConfig) -> RopeConfig:
         """Positions in the self-attention of `stream`."""
         return RopeConfig(stream.dim, stream.num_heads, stream.max_positions, self.rope_theta)
+
+    def context_channels(self, stream: StreamConfig) -> int:
+        """Features of the text that the connector of `stream` hands over."""
+        return stream.dim if self.caption_channels is None else self.caption_channels
 
     @property
     def cross_rope(self) -> RopeConfig:
@@ -109,6 +122,7 @@ class TransformerConfig:
         _require_supported(section, _TRANSFORMER_SUPPORTED)
         default = cls()
         get = section.get
+        projects_text = not get("caption_proj_before_connector", False)
         result = cls(
             num_layers=get("num_layers", default.num_layers),
             video=StreamConfig(
@@ -125,7 +139,9 @@ class TransformerConfig:
                 head_dim=get("audio_attention_head_dim", 64),
                 max_positions=_floats(get("audio_positional_embedding_max_pos", [20])),
             ),
-            caption_channels=get("caption_channels", default.caption_channels),
+            caption_channels=get("caption_channels", 3840) if projects_text else None,
+            gated_attention=_switch(section, "apply_gated_attention"),
+            text_modulation=_switch(section, "cross_attention_adaln"),
             timestep_scale=float(get("timestep_scale_multiplier", default.timestep_scale)),
             cross_gate_timestep_scale=float(
                 get("av_ca_timestep_scale_multiplier", default.cross_gate_timestep_scale)
@@ -149,6 +165,7 @@ class ConnectorConfig:
     Attributes:
         num_registers: learned vectors that replace padding; tokens come in multiples of it.
         max_positions: position that maps to the end of the trained range.
+        gated_attention: every head has a gate of its own (LTX-2.3).
     """
 
     num_layers: int = 2
@@ -158,6 +175,7 @@ class ConnectorConfig:
     max_positions: float = 4096.0
     rope_theta: float = 10000.0
     norm_eps: float = 1e-6
+    gated_attention: bool = False
 
     @property
     def dim(self) -> int:
@@ -170,8 +188,10 @@ class ConnectorConfig:
         return RopeConfig(self.dim, self.num_heads, (self.max_positions,), self.rope_theta)
 
     @classmethod
-    def from_metadata(cls, config: Mapping[str, Any]) -> "ConnectorConfig":
-        """Architecture of both connectors, stated by the section `transformer`.
+    def from_metadata(
+        cls, config: Mapping[str, Any], *, modality: Modality = "video"
+    ) -> "ConnectorConfig":
+        """Architecture of a modality's connector, stated by the section `transformer`.
 
         Raises:
             CheckpointError: the section is missing or asks for something not implemented.
@@ -181,14 +201,20 @@ class ConnectorConfig:
         default = cls()
         get = section.get
         max_positions = _floats(get("connector_positional_embedding_max_pos", [4096]))
+        num_heads = get("connector_num_attention_heads", default.num_heads)
+        head_dim = get("connector_attention_head_dim", default.head_dim)
+        if modality == "audio":  # of the same size where nothing is said
+            num_heads = get("audio_connector_num_attention_heads", num_heads)
+            head_dim = get("audio_connector_attention_head_dim", head_dim)
         return cls(
             num_layers=get("connector_num_layers", default.num_layers),
-            num_heads=get("connector_num_attention_heads", default.num_heads),
-            head_dim=get("connector_attention_head_dim", default.head_dim),
+            num_heads=num_heads,
+            head_dim=head_dim,
             num_registers=get("connector_num_learnable_registers", default.num_registers),
             max_positions=max_positions[0],
             rope_theta=float(get("positional_embedding_theta", default.rope_theta)),
             norm_eps=float(get("norm_eps", default.norm_eps)),
+            gated_attention=_switch(section, "connector_apply_gated_attention"),
         )
 
 
@@ -199,12 +225,15 @@ class FeatureProjectionConfig:
     Attributes:
         hidden_size: width of the text encoder.
         num_states: hidden states per token, the embedding included.
-        dim: features per token after the projection.
+        dim: features per token after the projection, for the video.
+        audio_dim: the same for the audio, where it has a projection of its own (LTX-2.3); None
+            where both share one.
     """
 
     hidden_size: int = 3840
     num_states: int = 49
     dim: int = 3840
+    audio_dim: int | None = None
 
     @classmethod
     def from_metadata(
@@ -220,9 +249,17 @@ class FeatureProjectionConfig:
             CheckpointError: the section is missing or asks for something not implemented.
         """
         section = _section(config, "transformer")
-        _require_supported(section, _FEATURES_SUPPORTED)
         width = section.get("caption_channels", 3840)
-        return cls(hidden_size=width, num_states=num_states, dim=width)
+        if not section.get("caption_proj_before_connector", False):
+            _require_supported(section, {"text_encoder_norm_type": None})
+            return cls(hidden_size=width, num_states=num_states, dim=width)
+        _require_supported(section, _OWN_PROJECTIONS_SUPPORTED)
+        return cls(
+            hidden_size=width,
+            num_states=num_states,
+            dim=ConnectorConfig.from_metadata(config, modality="video").dim,
+            audio_dim=ConnectorConfig.from_metadata(config, modality="audio").dim,
+        )
 
 
 @dataclass(frozen=True)
@@ -291,21 +328,19 @@ _TRANSFORMER_SUPPORTED: dict[str, Any] = {
     "av_cross_ada_norm": True,
     "use_middle_indices_grid": True,
     "causal_temporal_positioning": True,
-    "apply_gated_attention": False,
-    "cross_attention_adaln": False,
-    "caption_proj_before_connector": False,
     "ff_bias": True,
+    "use_prompt_adaln_single": True,
 }
 _CONNECTOR_SUPPORTED: dict[str, Any] = {
     **_ROPE_SUPPORTED,
     "use_embeddings_connector": True,
     "connector_norm_output": True,
-    "connector_apply_gated_attention": False,
-    "caption_proj_before_connector": False,
 }
-_FEATURES_SUPPORTED: dict[str, Any] = {
-    "text_encoder_norm_type": None,
-    "caption_proj_before_connector": False,
+_OWN_PROJECTIONS_SUPPORTED: dict[str, Any] = {
+    "text_encoder_norm_type": "per_token_rms",
+    "caption_projection_first_linear": False,
+    "caption_projection_second_linear": False,
+    "caption_proj_input_norm": False,
 }
 
 
@@ -324,8 +359,18 @@ def _require_supported(section: Mapping[str, Any], supported: Mapping[str, Any])
         if key in section and section[key] != value:
             raise CheckpointError(
                 f"The checkpoint declares {key}={section[key]!r}; only {value!r} is supported.",
-                next_step="Use a checkpoint of the LTX-2 19B generation.",
+                next_step="Use a checkpoint of LTX-2 (19B) or LTX-2.3 (22B).",
             )
+
+
+def _switch(section: Mapping[str, Any], key: str) -> bool:
+    value = section.get(key, False)
+    if not isinstance(value, bool):
+        raise CheckpointError(
+            f"The checkpoint declares {key}={value!r}; it is true or false.",
+            next_step="Use an unchanged LTX-2 or LTX-2.3 checkpoint.",
+        )
+    return value
 
 
 def _floats(values: list[float]) -> tuple[float, ...]:

@@ -1,6 +1,6 @@
 """The LTX-2 transformer: noisy video and audio tokens in, their velocities out."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from ltx2.model.attention import KeysValues
 from ltx2.model.block import NO_PERTURBATIONS, Perturbations, Stream, TransformerBlock
-from ltx2.model.config import CrossTimestep, RopeConfig, TransformerConfig
+from ltx2.model.config import CrossTimestep, RopeConfig, StreamConfig, TransformerConfig
 from ltx2.model.modulation import MLP, AdaLayerNormSingle, Modulation, Timesteps, modulate
 from ltx2.model.rope import RotaryTable, interval_centres, rotary_table
 
@@ -70,18 +70,21 @@ class Transformer(nn.Module):
         super().__init__()
         self.config = config
         video, audio = config.video, config.audio
+        num_values = 9 if config.text_modulation else 6
 
         self.patchify_proj = nn.Linear(video.in_channels, video.dim)
-        self.adaln_single = AdaLayerNormSingle(video.dim, 6)
-        self.caption_projection = _caption_projection(config.caption_channels, video.dim)
+        self.adaln_single = AdaLayerNormSingle(video.dim, num_values)
+        self.prompt_adaln_single = _prompt_adaln(config, video)
+        self.caption_projection = _caption_projection(config, video)
         self.av_ca_video_scale_shift_adaln_single = AdaLayerNormSingle(video.dim, 4)
         self.av_ca_a2v_gate_adaln_single = AdaLayerNormSingle(video.dim, 1)
         self.scale_shift_table = nn.Parameter(torch.zeros(2, video.dim))
         self.proj_out = nn.Linear(video.dim, video.out_channels)
 
         self.audio_patchify_proj = nn.Linear(audio.in_channels, audio.dim)
-        self.audio_adaln_single = AdaLayerNormSingle(audio.dim, 6)
-        self.audio_caption_projection = _caption_projection(config.caption_channels, audio.dim)
+        self.audio_adaln_single = AdaLayerNormSingle(audio.dim, num_values)
+        self.audio_prompt_adaln_single = _prompt_adaln(config, audio)
+        self.audio_caption_projection = _caption_projection(config, audio)
         self.av_ca_audio_scale_shift_adaln_single = AdaLayerNormSingle(audio.dim, 4)
         self.av_ca_v2a_gate_adaln_single = AdaLayerNormSingle(audio.dim, 1)
         self.audio_scale_shift_table = nn.Parameter(torch.zeros(2, audio.dim))
@@ -103,8 +106,13 @@ class Transformer(nn.Module):
         perturbations: Perturbations = NO_PERTURBATIONS,
     ) -> tuple[Tensor | None, Tensor | None]:
         """Velocities (noise minus clean) of video and audio, each [B, T, C] or None if absent."""
-        video_stream = self._video_stream(video, audio) if video is not None else None
-        audio_stream = self._audio_stream(audio, video) if audio is not None else None
+        video_stream, audio_stream = None, None
+        if video is not None:
+            video_stream = self._video_stream(video, audio)
+            video_stream = self._text_modulated(video_stream, video, self.prompt_adaln_single)
+        if audio is not None:
+            audio_stream = self._audio_stream(audio, video)
+            audio_stream = self._text_modulated(audio_stream, audio, self.audio_prompt_adaln_single)
         for block in self.transformer_blocks:
             video_stream, audio_stream = block(video_stream, audio_stream, perturbations)
         return (
@@ -143,7 +151,7 @@ class Transformer(nn.Module):
         rope: RopeConfig,
         *,
         patchify: nn.Linear,
-        caption: MLP,
+        caption: MLP | None,
         adaln: AdaLayerNormSingle,
         cross_adaln: AdaLayerNormSingle,
         gate_adaln: AdaLayerNormSingle,
@@ -162,7 +170,8 @@ class Transformer(nn.Module):
         kept = Unchanging(keeps_answers=False) if own.unchanging is None else own.unchanging
         if kept.context is None or kept.rope is None or kept.cross_rope is None:
             centres = interval_centres(own.positions)
-            kept.context = caption(own.context.to(self.dtype))
+            context = own.context.to(self.dtype)
+            kept.context = context if caption is None else caption(context)
             kept.rope = rotary_table(centres, rope)
             kept.cross_rope = rotary_table(centres[..., :1], self.config.cross_rope)
         return Stream(
@@ -177,6 +186,14 @@ class Transformer(nn.Module):
             cross_gate=gate,
             enabled=own.enabled,
         )
+
+    def _text_modulated(
+        self, stream: Stream, own: ModalityInput, adaln: AdaLayerNormSingle | None
+    ) -> Stream:
+        if adaln is None:
+            return stream
+        sigma, scale = Timesteps(own.sigma, None), self.config.timestep_scale
+        return replace(stream, text_modulation=adaln(sigma, scale=scale, dtype=stream.hidden.dtype))
 
     def _cross_timesteps(self, own: Timesteps, other: ModalityInput) -> tuple[Timesteps, Timesteps]:
         """What drives scale and shift, and what drives the gate, between the modalities."""
@@ -194,5 +211,11 @@ class Transformer(nn.Module):
         return head(modulate(normed, scale, shift))
 
 
-def _caption_projection(in_dim: int, dim: int) -> MLP:
-    return MLP(in_dim, dim, nn.GELU(approximate="tanh"))
+def _caption_projection(config: TransformerConfig, stream: StreamConfig) -> MLP | None:
+    if config.caption_channels is None:
+        return None
+    return MLP(config.caption_channels, stream.dim, nn.GELU(approximate="tanh"))
+
+
+def _prompt_adaln(config: TransformerConfig, stream: StreamConfig) -> AdaLayerNormSingle | None:
+    return AdaLayerNormSingle(stream.dim, 2) if config.text_modulation else None

@@ -41,25 +41,36 @@ class VocoderConfig:
         if section is None or "upsample_rates" not in section:
             raise CheckpointError(
                 "The checkpoint's configuration has no vocoder of the 19B generation.",
-                next_step="Use a complete LTX-2 19B checkpoint.",
+                next_step="Use a complete LTX-2 checkpoint.",
             )
         if str(section.get("resblock", "1")) != "1":
             raise CheckpointError(
                 f"The vocoder has resblock = {section['resblock']!r}; only '1' is known.",
-                next_step="Use an LTX-2 checkpoint of the 19B generation.",
+                next_step="Use a checkpoint of LTX-2 (19B) or LTX-2.3 (22B).",
             )
-        rates = tuple(section["upsample_rates"])
         mel = config.get("audio_vae", {}).get("preprocessing", {}).get("mel", {})
         written_rate = section.get("output_sample_rate", section.get("output_sampling_rate"))
-        return cls(
+        made_rate = prod(section["upsample_rates"]) * MEL_FRAMES_PER_SECOND
+        return cls.from_section(
+            section,
             mel_bins=int(mel.get("n_mel_channels", 64)),
+            sample_rate=int(written_rate or made_rate),
+        )
+
+    @classmethod
+    def from_section(
+        cls, section: Mapping[str, Any], *, mel_bins: int, sample_rate: int
+    ) -> "VocoderConfig":
+        """Configuration of one generator from the section that describes it alone."""
+        return cls(
+            mel_bins=mel_bins,
             num_channels=2 if section.get("stereo", True) else 1,
             initial_channels=int(section["upsample_initial_channel"]),
-            rates=rates,
+            rates=tuple(section["upsample_rates"]),
             kernels=tuple(section["upsample_kernel_sizes"]),
             residual_kernels=tuple(section["resblock_kernel_sizes"]),
             residual_dilations=tuple(tuple(d) for d in section["resblock_dilation_sizes"]),
-            sample_rate=int(written_rate or prod(rates) * MEL_FRAMES_PER_SECOND),
+            sample_rate=sample_rate,
         )
 
 

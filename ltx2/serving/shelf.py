@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Literal
 
 from ltx2.checkpoint.catalog import (
-    FINGERPRINT_19B,
-    FINGERPRINT_EARLY_DISTILLED,
     SUFFIX,
     TEXT_ENCODER_NAME,
+    known_model,
     licence_of,
     name_of,
 )
@@ -88,7 +87,7 @@ def _files(folder: Path) -> list[Path]:
 
 def _model(path: Path) -> Found | None:
     file = _opened(path)
-    if file is None or file.fingerprint not in (FINGERPRINT_19B, FINGERPRINT_EARLY_DISTILLED):
+    if file is None or known_model(file) is None:
         return None
     return Found("model", name_of(file), path, file.size_bytes, licence_of(file))
 

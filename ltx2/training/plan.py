@@ -20,7 +20,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from ltx2.checkpoint.catalog import find_model
+from ltx2.checkpoint.catalog import find_model, require_trainable
 from ltx2.errors import CheckpointError
 from ltx2.geometry import AUDIO_LATENTS_PER_SECOND, VideoCompression, num_audio_latents
 from ltx2.model.config import ConnectorConfig, TransformerConfig
@@ -107,6 +107,7 @@ def architecture_of(config: TrainConfig) -> Architecture:
         if Path(config.model).exists():
             raise
         return PUBLISHED
+    require_trainable(found.file)
     metadata = found.file.config
     return Architecture(
         TransformerConfig.from_metadata(metadata),
@@ -358,7 +359,7 @@ def _inputs(
             timesteps=empty(batch, num_tokens, of=torch.float32),
             sigma=empty(batch, of=torch.float32),
             positions=empty(1, axes, num_tokens, 2, of=torch.float32),
-            context=empty(batch, CONTEXT_TOKENS, config.caption_channels),
+            context=empty(batch, CONTEXT_TOKENS, config.context_channels(config.video)),
         )
 
     return (

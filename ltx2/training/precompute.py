@@ -24,7 +24,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from ltx2.checkpoint.catalog import FoundModel, find_model
+from ltx2.checkpoint.catalog import FoundModel, find_model, require_trainable
 from ltx2.checkpoint.layouts import AUDIO_VAE, FEATURE_PROJECTION, VIDEO_VAE
 from ltx2.checkpoint.loader import (
     build_audio_vae,
@@ -38,6 +38,7 @@ from ltx2.files import replaced
 from ltx2.geometry import num_audio_latents, num_samples
 from ltx2.media.frames import from_uint8_frames
 from ltx2.model.audio_vae import AudioVAE, MelSpectrogram
+from ltx2.model.text import FeatureProjection
 from ltx2.model.video_vae import VideoVAE
 from ltx2.progress import OnProgress, Progress, ignore_progress
 from ltx2.runtime.placement import choose_device, choose_dtype
@@ -243,6 +244,7 @@ def precompute(
     """
     sources, output = find_sources(clips), Path(output)
     found = find_model(model, text_encoder=text_encoder)
+    require_trainable(found.file)
     rate = found.profile.frame_rate if frame_rate is None else frame_rate
     _remember(output, found, sizes, rate)
     missing = [s for s in sources if not _is_made(output, s)]
@@ -342,6 +344,7 @@ def _encode_captions(
     projection = load_component(
         found.file, FEATURE_PROJECTION, projection_builder(found.file), dtype=dtype, device=device
     )
+    assert isinstance(projection, FeatureProjection)  # of a version that can be trained
     for number, source in enumerate(sources, start=1):
         encoded = encoder.encode([source.caption])
         features = projection(encoded.hidden_states, encoded.mask)[0]

@@ -34,7 +34,7 @@ from ltx2.clip import Clip
 from ltx2.diffusion.state import Joint
 from ltx2.errors import CheckpointError, GenerationCancelled, LTX2Error
 from ltx2.files import linked
-from ltx2.model.text import Connector, TextPath
+from ltx2.model.text import Connector, FeatureProjection, TextPath
 from ltx2.model.transformer import Transformer
 from ltx2.pipeline import Pipeline
 from ltx2.progress import ShouldCancel
@@ -306,6 +306,7 @@ def text_features(found: FoundModel, requests: Iterable[Request]) -> TextFeature
     projection = load_component(
         found.file, FEATURE_PROJECTION, projection_builder(found.file), dtype=dtype, device="cpu"
     )
+    assert isinstance(projection, FeatureProjection)  # of a version that can be trained
     resolved = [request.resolve(found.profile) for request in requests]
     prompts = {r.prompt for r in resolved} | {r.negative_prompt or "" for r in resolved}
     features = {}

@@ -20,9 +20,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ltx2.checkpoint.catalog import FoundModel, find_model
+from ltx2.checkpoint.catalog import FoundModel, find_model, require_trainable
 from ltx2.checkpoint.layouts import AUDIO_CONNECTOR, TRANSFORMER, VIDEO_CONNECTOR
-from ltx2.checkpoint.loader import build_connector, build_transformer, load_component
+from ltx2.checkpoint.loader import (
+    build_audio_connector,
+    build_transformer,
+    build_video_connector,
+    load_component,
+)
 from ltx2.diffusion.state import Joint, LatentState
 from ltx2.errors import RequestError, ResourceError
 from ltx2.geometry import VideoCompression
@@ -147,6 +152,7 @@ def train(
         GenerationCancelled: `should_stop` said so; the run can go on.
     """
     found = find_model(config.model, text_encoder=config.text_encoder)
+    require_trainable(found.file)
     with (
         connect(config.engine, choose_device(config.device)) as processes,
         memory_explained(_LESS_MEMORY),
@@ -213,7 +219,7 @@ def build_network(config: TrainConfig, found: FoundModel) -> tuple[TrainedNetwor
     load = partial(load_component, found.file, dtype=dtype, device="cpu")
     transformer = load(TRANSFORMER, build_transformer)
     connectors = Joint(
-        load(VIDEO_CONNECTOR, build_connector), load(AUDIO_CONNECTOR, build_connector)
+        load(VIDEO_CONNECTOR, build_video_connector), load(AUDIO_CONNECTOR, build_audio_connector)
     )
     trains_connectors = not isinstance(config.train, Lora) and config.train.connectors
     network = TrainedNetwork(transformer, connectors, trains_connectors=trains_connectors)

@@ -25,7 +25,13 @@ from ltx2.geometry import num_samples
 from ltx2.model.video_vae import TileSize
 from ltx2.preview import PreviewPlan
 from ltx2.request import Guidance, Request
-from tests.tiny_checkpoint import PROFILE, tiny_checkpoint, tiny_config, write_tiny_model
+from tests.tiny_checkpoint import (
+    PROFILE,
+    tiny_checkpoint,
+    tiny_config,
+    tiny_config_2_3,
+    write_tiny_model,
+)
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +71,20 @@ def test_a_clip_has_the_asked_size_and_sound_of_exactly_its_length(pipeline):
     assert clip.waveform.shape == (2, num_samples(17, 8.0, clip.sample_rate))
     assert clip.waveform.dtype == np.float32
     assert np.abs(clip.waveform).max() <= 1.0
+
+
+def test_ltx_2_3_makes_a_clip_with_sound_at_48_khz(tmp_path):
+    profile = PROFILE.model_copy(
+        update={"height": 64, "spatial_multiple": 32, "min_size": 64, "sigmas": None}
+    )
+    checkpoint = tiny_checkpoint(config=tiny_config_2_3())
+    later = ltx2.load(write_tiny_model(tmp_path, checkpoint, profile=profile), device="cpu")
+    clip = later(a_request(num_frames=9))
+    assert clip.frames.shape == (9, 64, 64, 3)
+    assert clip.sample_rate == 48_000
+    assert clip.waveform.shape == (2, num_samples(9, 8.0, 48_000))
+    assert np.array_equal(clip.frames, later(a_request(num_frames=9)).frames)
+    assert not np.array_equal(clip.frames, later(a_request(num_frames=9, prompt="a ball")).frames)
 
 
 def test_sound_that_is_too_short_ends_in_silence_and_too_long_is_cut(pipeline):

@@ -72,7 +72,7 @@ class AudioVAEConfig:
                 raise CheckpointError(
                     f"The audio autoencoder has {key} = {network[key]!r}; "
                     f"only {expected!r} is known.",
-                    next_step="Use an LTX-2 checkpoint of the 19B generation.",
+                    next_step="Use a checkpoint of LTX-2 (19B) or LTX-2.3 (22B).",
                 )
         preprocessing = section.get("preprocessing", {})
         stft, mel = preprocessing.get("stft", {}), preprocessing.get("mel", {})

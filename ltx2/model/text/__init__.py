@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from ltx2.model.text.connector import Connector
-from ltx2.model.text.features import FeatureProjection
+from ltx2.model.text.features import FeatureProjection, ModalityProjections
 
 if TYPE_CHECKING:  # transformers takes seconds to import; only loading a text encoder needs it
     from ltx2.model.text.encoder import EncodedPrompts, TextEncoder
 
-__all__ = ["Connector", "FeatureProjection", "TextPath"]
+__all__ = ["Connector", "FeatureProjection", "ModalityProjections", "TextPath"]
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class TextPath:
     """Text encoder, feature projection and one connector per modality, in that order."""
 
     encoder: "TextEncoder"
-    projection: FeatureProjection
+    projection: FeatureProjection | ModalityProjections
     video_connector: Connector
     audio_connector: Connector
 
@@ -36,6 +36,5 @@ class TextPath:
 
     def connect(self, encoded: "EncodedPrompts") -> tuple[Tensor, Tensor]:
         """Video and audio context [B, T_c, D] of prompts that are already encoded."""
-        features = self.projection(encoded.hidden_states, encoded.mask)
-        video = self.video_connector(features, encoded.mask)
-        return video, self.audio_connector(features, encoded.mask)
+        video, audio = self.projection.per_modality(encoded.hidden_states, encoded.mask)
+        return self.video_connector(video, encoded.mask), self.audio_connector(audio, encoded.mask)

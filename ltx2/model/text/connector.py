@@ -51,6 +51,7 @@ class _Block(nn.Module):
             num_heads=config.num_heads,
             head_dim=config.head_dim,
             eps=config.norm_eps,
+            gated=config.gated_attention,
         )
         self.ff = FeedForward(config.dim)
 

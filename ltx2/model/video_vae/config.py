@@ -51,6 +51,7 @@ class VideoVAEConfig:
         patch_size: pixels folded into channels at the picture side, per axis.
         encoder_channels, decoder_channels: width at the picture's resolution.
         timestep_conditioning: the decoder expects a noise level (an early distilled file).
+        unused_statistics: files of the 19B store statistics that nobody reads; LTX-2.3 does not.
     """
 
     latent_channels: int
@@ -62,6 +63,7 @@ class VideoVAEConfig:
     encoder_padding: PaddingMode
     decoder_padding: PaddingMode
     timestep_conditioning: bool = False
+    unused_statistics: bool = True
 
     @property
     def compression(self) -> VideoCompression:
@@ -112,7 +114,7 @@ def _require(section: Mapping[str, Any], key: str, expected: object) -> None:
     if section.get(key, expected) != expected:
         raise CheckpointError(
             f"The video autoencoder has {key} = {section[key]!r}; only {expected!r} is known.",
-            next_step="Use an LTX-2 checkpoint of the 19B generation.",
+            next_step="Use a checkpoint of LTX-2 (19B) or LTX-2.3 (22B).",
         )
 
 
@@ -123,7 +125,7 @@ def _padding(mode: str) -> PaddingMode:
         return "reflect"
     raise CheckpointError(
         f"The video autoencoder pads with {mode!r}; only 'zeros' and 'reflect' are known.",
-        next_step="Use an LTX-2 checkpoint of the 19B generation.",
+        next_step="Use a checkpoint of LTX-2 (19B) or LTX-2.3 (22B).",
     )
 
 
@@ -140,6 +142,6 @@ def _stages(blocks: Sequence[tuple[str, Any]], *, suffix: str) -> tuple[Stage, .
         else:
             raise CheckpointError(
                 f"The video autoencoder has an unknown block {name!r} {values}.",
-                next_step="Use an LTX-2 checkpoint of the 19B generation.",
+                next_step="Use a checkpoint of LTX-2 (19B) or LTX-2.3 (22B).",
             )
     return tuple(stages)

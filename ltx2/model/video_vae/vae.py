@@ -40,7 +40,7 @@ class VideoVAE(nn.Module):
         self.encoder = Encoder(config)
         self.decoder = Decoder(config)
         self.per_channel_statistics = LatentStatistics(
-            config.latent_channels, unused=UNUSED_STATISTICS
+            config.latent_channels, unused=UNUSED_STATISTICS if config.unused_statistics else ()
         )
 
     def normalise(self, latents: Tensor) -> Tensor:

@@ -12,11 +12,18 @@ from ltx2.checkpoint.catalog import (
     loras_of,
     name_of,
     profile_of,
+    require_trainable,
+    version_of,
 )
 from ltx2.checkpoint.reader import CheckpointFile, TensorInfo, save_checkpoint
 from ltx2.errors import CheckpointError
 from ltx2.request import ModelProfile, Request
-from tests.tiny_checkpoint import PROFILE, tiny_checkpoint, write_tiny_model
+from tests.tiny_checkpoint import (
+    PROFILE,
+    tiny_checkpoint,
+    tiny_config_2_3,
+    write_tiny_model,
+)
 
 
 @pytest.fixture(scope="module")
@@ -218,3 +225,39 @@ def test_the_profile_survives_its_way_through_the_file(tmp_path):
     profile = ModelProfile(**{**catalog.DEV_PROFILE.model_dump(), "shift": 1.5})
     save_checkpoint(path, {"a": torch.zeros(1)}, {"profile": profile.model_dump_json()})
     assert find_model(path).profile == profile
+
+
+def test_ltx_2_3_is_known_by_its_tensors_and_has_its_own_settings(monkeypatch, tmp_path):
+    dev = published(monkeypatch, tmp_path / "x.safetensors", "FINGERPRINT_2_3")
+    assert name_of(dev) == "ltx-2.3-22b-dev"
+    profile = profile_of(dev)
+    assert (profile.num_steps, profile.video_guidance.stg_blocks) == (30, (28,))
+    distilled = published(monkeypatch, tmp_path / "y-distilled.safetensors", "FINGERPRINT_2_3")
+    assert name_of(distilled) == "ltx-2.3-22b-distilled"
+    assert profile_of(distilled).sigmas is not None
+
+
+def test_the_version_follows_from_the_tensors(tmp_path):
+    first = CheckpointFile.open(tiny_checkpoint().write(tmp_path / "a.safetensors"))
+    later = tiny_checkpoint(config=tiny_config_2_3()).write(tmp_path / "b.safetensors")
+    assert version_of(first) is catalog.LTX_2
+    assert version_of(CheckpointFile.open(later)) is catalog.LTX_2_3
+    other = CheckpointFile(tmp_path / "c", 0, {"input.weight": TensorInfo("BF16", (2,))}, {})
+    assert version_of(other) is None
+    require_trainable(first)
+    with pytest.raises(CheckpointError, match=r"LTX-2\.3, which cannot be trained"):
+        require_trainable(CheckpointFile.open(later))
+
+
+@pytest.mark.parametrize("says_so", [True, False])
+def test_ltx_2_5_is_refused_by_name_with_a_reason(tmp_path, says_so):
+    tiny = tiny_checkpoint()
+    path = tmp_path / "new.safetensors"
+    tensors, metadata = dict(tiny.tensors), {"config": json.dumps(tiny.config)}
+    if says_so:
+        metadata["model_version"] = "2.5.0"
+    else:
+        tensors["model.diffusion_model.keyframes_abs_pos_embedding"] = torch.zeros(1, 48)
+    save_checkpoint(path, tensors, metadata)
+    with pytest.raises(CheckpointError, match=r"LTX-2\.5.*Gemma 4.*Use a checkpoint of LTX-2"):
+        find_model(path)

@@ -9,12 +9,13 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ltx2.checkpoint.catalog import FINGERPRINT_EARLY_DISTILLED
+from ltx2.checkpoint.catalog import FINGERPRINT_2_3, FINGERPRINT_EARLY_DISTILLED
 from ltx2.checkpoint.layouts import COMPONENTS, TRANSFORMER, VOCODER
 from ltx2.checkpoint.loader import (
+    build_audio_connector,
     build_audio_vae,
-    build_connector,
     build_transformer,
+    build_video_connector,
     build_video_vae,
     build_vocoder,
     load_component,
@@ -24,11 +25,13 @@ from ltx2.checkpoint.loader import (
 from ltx2.checkpoint.reader import CheckpointFile, fingerprint_of, save_checkpoint
 from ltx2.errors import CheckpointError
 from ltx2.model.config import FeatureProjectionConfig, UpsamplerConfig
-from ltx2.model.text import FeatureProjection
+from ltx2.model.text import FeatureProjection, ModalityProjections
 from ltx2.model.upsampler import LatentUpsampler
+from ltx2.model.video_vae import VideoVAE, VideoVAEConfig
 from tests.conftest import ROOT
-from tests.tiny_checkpoint import tiny_checkpoint
+from tests.tiny_checkpoint import tiny_checkpoint, tiny_config_2_3
 
+CONFIG_2_3 = json.loads((ROOT / "tests" / "fixtures" / "ltx_2_3_22b_config.json").read_text())
 CONFIG_19B = json.loads((ROOT / "tests" / "fixtures" / "ltx_2_19b_config.json").read_text())
 CHECKPOINT = tiny_checkpoint()
 
@@ -205,18 +208,22 @@ def test_weights_come_in_the_asked_type_and_integers_stay(tmp_path):
     assert transformer.transformer_blocks[0].scale_shift_table.dtype == torch.bfloat16
 
 
-def full_size():
+def full_size(config=CONFIG_19B):
     """Names and shapes of everything in the published file, as our classes have them."""
-    projection = FeatureProjectionConfig.from_metadata(CONFIG_19B)
+    projection = FeatureProjectionConfig.from_metadata(config)
+    is_later = projection.audio_dim is not None
+    vae = replace(VideoVAEConfig.from_metadata(config), unused_statistics=not is_later)
     with torch.device("meta"):
         modules = {
-            "model.diffusion_model.": build_transformer(CONFIG_19B),
-            "model.diffusion_model.video_embeddings_connector.": build_connector(CONFIG_19B),
-            "model.diffusion_model.audio_embeddings_connector.": build_connector(CONFIG_19B),
-            "text_embedding_projection.": FeatureProjection(projection),
-            "vae.": build_video_vae(CONFIG_19B),
-            "audio_vae.": build_audio_vae(CONFIG_19B),
-            "vocoder.": build_vocoder(CONFIG_19B),
+            "model.diffusion_model.": build_transformer(config),
+            "model.diffusion_model.video_embeddings_connector.": build_video_connector(config),
+            "model.diffusion_model.audio_embeddings_connector.": build_audio_connector(config),
+            "text_embedding_projection.": (ModalityProjections if is_later else FeatureProjection)(
+                projection
+            ),
+            "vae.": VideoVAE(vae),
+            "audio_vae.": build_audio_vae(config),
+            "vocoder.": build_vocoder(config),
         }
     return {
         prefix + name: tuple(tensor.shape)
@@ -237,6 +244,34 @@ def test_the_published_model_has_exactly_the_published_names_and_shapes():
     assert len(shapes) == 4052
     assert sum(torch.Size(shape).numel() for shape in shapes.values()) == 21_638_971_237
     assert fingerprint_of(shapes.items()) == "aca7b0bbf8415e9c98360750268915fc"
+
+
+def test_ltx_2_3_has_exactly_the_published_names_and_shapes():
+    shapes = full_size(CONFIG_2_3)
+    assert len(shapes) == 5947
+    assert fingerprint_of(shapes.items()) == FINGERPRINT_2_3 == "f3a83ecf3995dcc4fae2d27e08ad5767"
+
+
+def test_every_tensor_of_ltx_2_3_arrives_where_it_belongs(tmp_path):
+    checkpoint = tiny_checkpoint(config=tiny_config_2_3())
+    networks = load(checkpoint.write(tmp_path / "model.safetensors"))
+    modules = (
+        networks.transformer,
+        networks.video_connector,
+        networks.audio_connector,
+        networks.projection,
+        networks.video_vae,
+        networks.audio_vae,
+        networks.vocoder,
+    )
+    arrived = {
+        component.prefix + name: tensor
+        for component, module in zip(COMPONENTS, modules, strict=True)
+        for name, tensor in module.state_dict().items()
+    }
+    assert arrived.keys() == checkpoint.tensors.keys()
+    for name, tensor in checkpoint.tensors.items():
+        assert torch.equal(arrived[name], tensor.float()), name
 
 
 @pytest.mark.parametrize(

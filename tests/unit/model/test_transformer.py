@@ -124,9 +124,9 @@ def test_published_metadata_and_absent_keys_both_mean_the_published_model(sectio
     [
         ("rope_type", "interleaved"),
         ("frequencies_precision", "float32"),
-        ("apply_gated_attention", True),
-        ("cross_attention_adaln", True),
-        ("caption_proj_before_connector", True),
+        ("apply_gated_attention", "yes"),
+        ("cross_attention_adaln", 1),
+        ("use_prompt_adaln_single", False),
         ("qk_norm", "layer_norm"),
         ("cross_attention_dim", 1024),
         ("use_middle_indices_grid", False),

@@ -89,7 +89,7 @@ def test_registers_learn_from_the_prompts_they_pad():
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("connector_apply_gated_attention", True), ("connector_norm_output", False)],
+    [("connector_apply_gated_attention", "yes"), ("connector_norm_output", False)],
 )
 def test_other_connectors_are_refused(key, value):
     with pytest.raises(CheckpointError, match=key):
