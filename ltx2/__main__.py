@@ -74,6 +74,13 @@ def generate(  # noqa: PLR0913 - every option of the command is a parameter
         str | None, typer.Option(help='"cpu", "cuda", ...; found if not said.')
     ] = None,
     dtype: Annotated[str | None, typer.Option(help='"float32", "bfloat16", ...')] = None,
+    offload: Annotated[
+        str | None,
+        typer.Option(
+            help='Where weights wait: "none" keeps all on the device, "cpu" in main memory, "disk" '
+            "in their files; found if not said."
+        ),
+    ] = None,
     seconds: Annotated[float | None, typer.Option(help="Length.")] = None,
     frames: Annotated[int | None, typer.Option(help="Length in pictures.")] = None,
     width: Annotated[int | None, typer.Option(help="Pixels.")] = None,
@@ -255,6 +262,8 @@ def generate(  # noqa: PLR0913 - every option of the command is a parameter
             dtype=dtype or settings.dtype,
             loras=loras,
             refiner=refiner,
+            offload=offload or settings.offload,
+            prompt_cache=settings.prompt_cache,
         )
         if made_by is not None:
             for difference in pipeline.differences_from(made_by):

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from ltx2 import __version__
-from ltx2.checkpoint.catalog import find_lora, find_model
-from ltx2.checkpoint.loader import Networks, load_networks
-from ltx2.checkpoint.lora import fuse_loras, read_lora
+from ltx2.checkpoint.catalog import FoundModel, find_lora, find_model
+from ltx2.checkpoint.loader import Networks, load_networks, stay_nowhere
+from ltx2.checkpoint.lora import Lora, fuse_loras, read_lora
 from ltx2.clip import Clip
 from ltx2.diffusion.denoise import OnStep, Step
 from ltx2.diffusion.guidance import Pass, needed_passes
@@ -50,12 +50,17 @@ from ltx2.model.transformer import Transformer
 from ltx2.preview import OnPreview, Preview, PreviewPlan
 from ltx2.progress import OnProgress, Progress, ShouldCancel, ignore_progress, never_cancel
 from ltx2.request import AppliedLora, Guidance, ModelProfile, Recipe, Request
+from ltx2.runtime.anatomy import anatomy_of
+from ltx2.runtime.memory import choose_placement, look
+from ltx2.runtime.offload import stream_networks, stream_text_encoder
 from ltx2.runtime.placement import (
     choose_device,
     choose_dtype,
     memory_explained,
 )
+from ltx2.runtime.prompt_cache import PromptCache, identity_of
 from ltx2.runtime.small import SMALL_MODEL_PARAMETERS
+from ltx2.runtime.visitors import Offload, visits
 from ltx2.timeline import plan_windows
 
 REMEMBERED_PROMPTS = 8
@@ -70,6 +75,8 @@ def load(
     dtype: str = "auto",
     loras: Sequence[tuple[str | Path, float]] = (),
     refiner: str | Path | None = None,
+    offload: str = "auto",
+    prompt_cache: Path | None = None,
 ) -> "Pipeline":
     """A pipeline with the networks of a model; its text encoder follows with the first prompt.
 
@@ -96,18 +103,21 @@ def load(
             f"The model {found.name} has no text encoder beside it.",
             next_step="Give the folder of its Gemma 3 model as text_encoder.",
         )
+    text_folder = found.text_encoder
     chosen = [(find_lora(found, path), _check_strength(path, strength)) for path, strength in loras]
     place = choose_device(device)
     num_parameters = sum(info.num_elements for info in found.file.tensors.values())
     number = choose_dtype(dtype, num_parameters=num_parameters)
-    with memory_explained("Choose dtype bfloat16, or a device with more memory."):
+    usual = Request(prompt="any").resolve(found.profile)
+    anatomy = anatomy_of(found, dtype=str(number).removeprefix("torch."))
+    placement = choose_placement(offload, usual, anatomy, look(str(place)))
+    with memory_explained("Choose --offload disk, or a device with more memory."):
         # LoRAs first: one that cannot be used should not cost the wait for the model.
         read = [(read_lora(path), strength) for path, strength in chosen]
-        networks = load_networks(found.file, dtype=number, device=place)
-        fuse_loras(networks.transformer, read)
+        networks = _load_networks(found, number, place, placement.networks, read)
     return Pipeline(
         networks,
-        lambda: _load_text_path(networks, Path(found.text_encoder or ""), number, place),
+        lambda: _load_text_path(networks, text_folder, number, place, placement.text_encoder),
         name=found.name,
         profile=found.profile,
         fingerprint=found.file.fingerprint,
@@ -118,6 +128,9 @@ def load(
             for lora, strength in read
         ],
         refining=find_refining(found, refiner),
+        remembered=None
+        if prompt_cache is None or num_parameters < SMALL_MODEL_PARAMETERS
+        else PromptCache(prompt_cache, identity_of(found.file, text_folder, str(number))),
     )
 
 
@@ -134,6 +147,7 @@ class Pipeline:
         digest: of the checkpoint's weights, for recipes; None if they are in no file.
         loras: what was added to them, for recipes.
         refining: what upscales and refines; None for a pipeline that cannot.
+        remembered: prompts that the text encoder need not read again; None remembers none.
 
     Raises:
         CheckpointError: the profile contradicts the networks.
@@ -151,6 +165,7 @@ class Pipeline:
         digest: str | None = None,
         loras: Sequence[AppliedLora] = (),
         refining: Refining | None = None,
+        remembered: PromptCache | None = None,
     ) -> None:
         _check_profile(profile, networks)
         self.networks = networks
@@ -159,6 +174,7 @@ class Pipeline:
         self.fingerprint = fingerprint
         self.digest = digest
         self.loras = tuple(loras)
+        self._remembered = remembered
         self._refining = refining or Refining(name, ())
         self.device = torch.device(device)
         self._load_text = load_text
@@ -431,10 +447,16 @@ class Pipeline:
         return show
 
     def _encode(self, prompt: str) -> Joint[Tensor]:
+        known = None if self._remembered is None else self._remembered.get(prompt)
+        if known is not None:
+            return Joint(*(context.to(self.device) for context in known))
         if self._text is None:
             with memory_explained("Load the model on the CPU, or use a smaller text encoder."):
                 self._text = self._load_text()
-        return Joint(*self._text.contexts([prompt]))
+        contexts = self._text.contexts([prompt])
+        if self._remembered is not None:
+            self._remembered.put(prompt, *contexts)
+        return Joint(*contexts)
 
     def _guidance(self, request: Request) -> Joint[Guidance]:
         assert request.video_guidance is not None  # resolved
@@ -515,12 +537,36 @@ def _listed(loras: Sequence[AppliedLora]) -> str:
     return f"the LoRA {shown}" if len(loras) == 1 else f"the LoRAs {shown}"
 
 
+def _load_networks(
+    found: FoundModel,
+    dtype: torch.dtype,
+    device: torch.device,
+    offload: Offload,
+    loras: Sequence[tuple[Lora, float]],
+) -> Networks:
+    """Networks with LoRAs in them, on the device or visiting it."""
+    home = "cpu" if offload is Offload.CPU else device
+    stays = visits if offload is Offload.DISK else stay_nowhere
+    networks = load_networks(found.file, dtype=dtype, device=home, stays=stays)
+    fuse_loras(networks.transformer, loras)
+    if offload is not Offload.NONE:
+        stream_networks(networks, device, found.file.parts)
+    return networks
+
+
 def _load_text_path(
-    networks: Networks, folder: Path, dtype: torch.dtype, device: torch.device
+    networks: Networks,
+    folder: Path,
+    dtype: torch.dtype,
+    device: torch.device,
+    offload: Offload = Offload.NONE,
 ) -> TextPath:
     from ltx2.model.text.encoder import TextEncoder
 
-    encoder = TextEncoder.load(folder, dtype=dtype, device=device)
+    home = device if offload is Offload.NONE else "cpu"
+    encoder = TextEncoder.load(folder, dtype=dtype, device=home, stays=offload is Offload.DISK)
+    if offload is not Offload.NONE:
+        stream_text_encoder(encoder, device, folder)
     width = encoder.model.config.hidden_size * encoder.num_states
     expected = networks.projection.in_features
     if width != expected:

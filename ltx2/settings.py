@@ -10,6 +10,9 @@ from ltx2.errors import RequestError
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 """Numbers that a network may compute with; "auto" asks the device."""
 
+OFFLOADS = ("auto", "none", "cpu", "disk")
+"""Where weights may wait that a device does not need at the moment."""
+
 PREFIX = "LTX2_"
 
 
@@ -20,6 +23,12 @@ def _text(value: str) -> str:
 def _dtype(value: str) -> str:
     if value not in DTYPES:
         raise ValueError(f"one of {', '.join(DTYPES)}")
+    return value
+
+
+def _offload(value: str) -> str:
+    if value not in OFFLOADS:
+        raise ValueError(f"one of {', '.join(OFFLOADS)}")
     return value
 
 
@@ -95,6 +104,14 @@ class Settings:
         "auto"
     )
     dtype: Annotated[str, Setting(_dtype, f"What to compute with: {', '.join(DTYPES)}.")] = "auto"
+    offload: Annotated[
+        str,
+        Setting(
+            _offload,
+            'Where weights wait that are not needed at the moment: "none" keeps all on the device, '
+            '"cpu" in main memory, "disk" in their files.',
+        ),
+    ] = "auto"
     data: Annotated[
         Path, Setting(Path, "Folder of the clips, of what is known about them, and of downloads.")
     ] = Path("outputs")
@@ -163,6 +180,11 @@ class Settings:
     c2pa_key: Annotated[
         Path | None, Setting(Path, "PEM file with the private key that belongs to it.")
     ] = None
+
+    @property
+    def prompt_cache(self) -> Path:
+        """Folder of what prompts mean to large models."""
+        return self.data / "prompts"
 
     @classmethod
     def from_environment(

@@ -65,12 +65,31 @@ class Networks:
     vocoder: Vocoder | WidebandVocoder
 
 
+Stays = Callable[[Component, str], bool]
+"""Whether a component's tensor of that name is left in the file, for whoever streams it."""
+
+
+def stay_nowhere(component: Component, name: str) -> bool:
+    """Every tensor is read."""
+    return False
+
+
 def load_networks(
-    file: CheckpointFile, *, dtype: torch.dtype, device: torch.device | str
+    file: CheckpointFile,
+    *,
+    dtype: torch.dtype,
+    device: torch.device | str,
+    stays: Stays = stay_nowhere,
 ) -> Networks:
     """All networks of a complete checkpoint.
 
     Sound is always computed in float32: it costs little, and 8 bits of mantissa are audible.
+
+    Args:
+        file: the checkpoint.
+        dtype: what floating-point weights become.
+        device: where they go.
+        stays: which tensors are not read; they are on the meta device.
 
     Raises:
         CheckpointError: a component is missing, incomplete or of another architecture.
@@ -81,7 +100,9 @@ def load_networks(
         build: Callable[[Config], AnyModule],
         component_dtype: torch.dtype = dtype,
     ) -> AnyModule:
-        return load_component(file, component, build, dtype=component_dtype, device=device)
+        return load_component(
+            file, component, build, dtype=component_dtype, device=device, stays=stays
+        )
 
     return Networks(
         transformer=load(TRANSFORMER, build_transformer),
@@ -116,6 +137,7 @@ def load_component(
     *,
     dtype: torch.dtype,
     device: torch.device | str,
+    stays: Stays = stay_nowhere,
 ) -> AnyModule:
     """One network in evaluation mode with the file's weights.
 
@@ -125,6 +147,7 @@ def load_component(
         build: makes the module from the whole metadata `config`.
         dtype: what floating-point weights become.
         device: where they go.
+        stays: which tensors are not read; they are on the meta device.
 
     Raises:
         CheckpointError: a tensor is missing, unexpected, quantised or has another shape, or
@@ -141,12 +164,15 @@ def load_component(
     _require_plain(file, component, found)
     _require_same(file, component, found, module)
 
-    stored = file.read(component.prefix + name for name in found)
+    read = [name for name in found if not stays(component, name)]
+    stored = file.read(component.prefix + name for name in read)
     state = {
         name.removeprefix(component.prefix): _placed(tensor, dtype, device)
         for name, tensor in stored.items()
     }
-    module.load_state_dict(state, assign=True)
+    if len(read) < len(found):
+        module.to(dtype)  # what stays has to have the type that it will visit in
+    module.load_state_dict(state, assign=True, strict=len(read) == len(found))
     return module.requires_grad_(False).eval()
 
 

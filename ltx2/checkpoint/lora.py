@@ -89,8 +89,8 @@ def fuse_loras(transformer: nn.Module, loras: Iterable[tuple[Lora, float]]) -> N
     Everything is summed in float32 and rounded once to the weight's own type.
 
     Raises:
-        CheckpointError: a LoRA changes a weight that is not there or has another shape; no
-            weight is changed then.
+        CheckpointError: a LoRA changes a weight that is not there, has another shape or was left
+            in its file; no weight is changed then.
     """
     chosen = list(loras)
     weights = dict(transformer.named_parameters())
@@ -110,6 +110,11 @@ def fuse_loras(transformer: nn.Module, loras: Iterable[tuple[Lora, float]]) -> N
                     "in this model",
                 )
             changes.setdefault(name, []).append((change, strength))
+    if any(weights[name].is_meta for name in changes):
+        raise CheckpointError(
+            "A LoRA cannot be added to weights that stay in their file.",
+            next_step="Load the model with --offload cpu or none.",
+        )
     for name, parts in changes.items():
         weight = weights[name]
         total = weight.float()

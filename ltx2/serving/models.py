@@ -22,7 +22,7 @@ from ltx2.errors import GenerationCancelled, RequestError
 from ltx2.preview import OnPreview
 from ltx2.progress import OnProgress, Progress, ShouldCancel
 from ltx2.request import ModelProfile, Request
-from ltx2.serving.anatomy import Anatomy, anatomy_of
+from ltx2.runtime.anatomy import Anatomy, anatomy_of
 from ltx2.serving.jobs import Choice, ChosenLora
 from ltx2.serving.shelf import Found, find_weights, roots_of
 from ltx2.settings import Settings
@@ -64,6 +64,7 @@ class Offer:
         size_bytes: of its files; 0 if unknown.
         digest: computes that of its weights; None where it has no file.
         has_second_stage: whether an upsampler lies beside it that doubles height and width.
+        offload: where its weights may wait, as settings say it.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Offer:
     size_bytes: int = 0
     digest: Callable[[], str] | None = None
     has_second_stage: bool = False
+    offload: str = "auto"
 
 
 class Stop:
@@ -246,6 +248,8 @@ def _offer(model: str, settings: Settings, weights: Sequence[Found]) -> Offer:
             device=settings.device,
             dtype=settings.dtype,
             loras=loras,
+            offload=settings.offload,
+            prompt_cache=settings.prompt_cache,
         )
         return partial(pipeline, inputs=ltx2.Inputs(settings.data / INPUTS_FOLDER))
 
@@ -259,6 +263,7 @@ def _offer(model: str, settings: Settings, weights: Sequence[Found]) -> Offer:
         found.file.size_bytes,
         lambda: found.file.digest,
         any(not is_temporal(file) for file in find_upsamplers(found)),
+        settings.offload,
     )
 
 

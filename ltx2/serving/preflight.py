@@ -1,40 +1,19 @@
 """Before a clip is made: does it fit into memory, and what is the cheapest change if not."""
 
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from ltx2.request import ModelProfile, Request
-from ltx2.serving.anatomy import Anatomy
+from ltx2.runtime.anatomy import Anatomy
+from ltx2.runtime.memory import (
+    ON_DEVICE,
+    Place,
+    Placement,
+    fits,
+    needed_memory,
+    placements,
+)
 from ltx2.serving.timing import Forecast
-
-LIBRARIES = 420_000_000
-"""Bytes that PyTorch and the text encoder's library take on a CPU, measured with PyTorch 2.13."""
-
-CUDA_CONTEXT = 1_500_000_000
-"""Bytes that CUDA itself and gaps between tensors take; a usual value, as in training plans."""
-
-REFINED_SIDE = 1536
-"""Longest side that a refining pass sees at once, where the model's profile says no other."""
-
-MARGIN = 1.1
-"""What is free has to be so much more than what is needed: an estimate is not a promise."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """Memory of the device at a moment when nothing runs on it.
-
-    Attributes:
-        is_cuda: whether it is a GPU's own.
-        free: bytes.
-        is_loaded: whether the model is among what is not free.
-    """
-
-    is_cuda: bool
-    free: int
-    is_loaded: bool = False
 
 
 @dataclass(frozen=True)
@@ -119,6 +98,8 @@ def check(
     anatomy: Anatomy | None,
     place: Place | None,
     forecast: Forecast | None,
+    *,
+    offload: str = "auto",
 ) -> Preflight:
     """What is known of a clip before it is made.
 
@@ -128,6 +109,7 @@ def check(
         anatomy: of the model; None if unknown.
         place: where it would be made; None if unknown.
         forecast: how long it takes; None if unknown.
+        offload: where weights may wait, as settings say it.
 
     Raises:
         RequestError: the model cannot make it.
@@ -137,88 +119,15 @@ def check(
         return Preflight(CannotTell("The sizes of the model's networks are unknown."), forecast)
     if place is None:
         return Preflight(CannotTell("This device does not say what memory is free."), forecast)
-    needed = needed_memory(resolved, anatomy, place)
-    if needed * MARGIN <= place.free:
-        return Preflight(Fits(needed, place.free), forecast)
-    change = _cheapest_change(request, resolved, profile, anatomy, place)
+    tried = placements(offload, is_cuda=place.is_cuda) if anatomy.visits else (ON_DEVICE,)
+    for placement in tried:
+        if fits(resolved, anatomy, place, placement):
+            needed = needed_memory(resolved, anatomy, place, placement)
+            return Preflight(Fits(needed, place.free), forecast)
+    # Where nothing fits as it is, what needs the least memory needs the least change.
+    needed = needed_memory(resolved, anatomy, place, tried[-1])
+    change = _cheapest_change(request, resolved, profile, anatomy, place, tried[-1])
     return Preflight(TooLarge(needed, place.free, change), forecast)
-
-
-def needed_memory(resolved: Request, anatomy: Anatomy, place: Place) -> int:
-    """Bytes that making a clip takes at most, beside what is loaded already."""
-    assert resolved.num_frames is not None
-    assert resolved.height is not None
-    assert resolved.width is not None
-    assert resolved.frame_rate is not None
-    size = resolved.num_frames, resolved.height, resolved.width
-    working = max(_denoising(resolved, anatomy), anatomy.decoding(*size))
-    there = 0 if place.is_loaded else anatomy.weights + overhead(place)
-    if not anatomy.keeps_text_encoder:
-        return there + max(working, anatomy.text_encoder)
-    return there + working + (0 if place.is_loaded else anatomy.text_encoder)
-
-
-def _denoising(resolved: Request, anatomy: Anatomy) -> int:
-    """Bytes of the largest pass: of a part of a long clip, at the size of its stage."""
-    assert resolved.num_frames is not None
-    assert resolved.height is not None
-    assert resolved.width is not None
-    assert resolved.frame_rate is not None
-    num_frames = resolved.num_frames
-    if resolved.window_s is not None:
-        num_frames = min(num_frames, round(resolved.window_s * resolved.frame_rate))
-    sides = (resolved.height, resolved.width)
-    if resolved.upscale:  # refined in tiles
-        sides = min(sides[0], REFINED_SIDE), min(sides[1], REFINED_SIDE)
-    needed = anatomy.denoising(num_frames, *sides, resolved.frame_rate)
-    if resolved.reference is not None:
-        smaller = [side // resolved.reference.downscale for side in sides]
-        needed += anatomy.denoising(num_frames, smaller[0], smaller[1], resolved.frame_rate)
-    return needed
-
-
-def overhead(place: Place) -> int:
-    """Bytes that the libraries take."""
-    return CUDA_CONTEXT if place.is_cuda else LIBRARIES
-
-
-def look(device: str) -> Place | None:
-    """Memory of a device, named as in settings, as it is now; None if it does not tell.
-
-    PyTorch is imported only where there may be a GPU to ask.
-    """
-    if device != "cpu" and ("torch" in sys.modules or _may_have_cuda()):
-        import torch
-
-        is_cuda = device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
-        if is_cuda and torch.cuda.is_available():
-            where = torch.device("cuda" if device == "auto" else device)
-            kept = torch.cuda.memory_reserved(where) - torch.cuda.memory_allocated(where)
-            return Place(True, torch.cuda.mem_get_info(where)[0] + kept)
-    if device not in ("auto", "cpu"):
-        return None
-    free = free_main_memory()
-    return None if free is None else Place(False, free)
-
-
-def free_main_memory(root: Path = Path("/")) -> int | None:
-    """Bytes of main memory that can be had, within the container's limit; None if unknown.
-
-    Args:
-        root: where `proc` and `sys` are.
-    """
-    try:
-        lines = (root / "proc/meminfo").read_text().splitlines()
-    except OSError:
-        return None
-    available = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
-    group = root / "sys/fs/cgroup"
-    try:
-        limit = int((group / "memory.max").read_text())
-        used = int((group / "memory.current").read_text())
-    except (OSError, ValueError):  # no such limit, or "max"
-        return min(available, default=None)
-    return min([*available, max(0, limit - used)])
 
 
 def in_words(seconds: float) -> str:
@@ -237,22 +146,23 @@ def _cheapest_change(
     profile: ModelProfile,
     anatomy: Anatomy,
     place: Place,
+    placement: Placement,
 ) -> Change | None:
     """The change that keeps most of the clip; another number type only where no clip fits."""
 
-    def fits(candidate: Request, anatomy: Anatomy = anatomy) -> bool:
-        return needed_memory(candidate, anatomy, place) * MARGIN <= place.free
+    def is_enough(candidate: Request, anatomy: Anatomy = anatomy) -> bool:
+        return fits(candidate, anatomy, place, placement)
 
-    shorter = _first(_shorter(resolved, profile), fits)
-    smaller = _first(_smaller(resolved, profile), fits)
+    shorter = _first(_shorter(resolved, profile), is_enough)
+    smaller = _first(_smaller(resolved, profile), is_enough)
     both = None
     if shorter is None and smaller is None:
         *_, smallest = resolved, *_smaller(resolved, profile)
-        both = _first(_shorter(smallest, profile), fits)
+        both = _first(_shorter(smallest, profile), is_enough)
     found = [candidate for candidate in (shorter, smaller, both) if candidate is not None]
     if found:
         return _change_to(max(found, key=_volume), request, resolved)
-    if anatomy.dtype == "float32" and fits(resolved, replace(anatomy, dtype="bfloat16")):
+    if anatomy.dtype == "float32" and is_enough(resolved, replace(anatomy, dtype="bfloat16")):
         return Change(None, "bfloat16", "Start the server with LTX2_DTYPE=bfloat16.")
     return None
 
@@ -302,10 +212,6 @@ def _change_to(found: Request, request: Request, resolved: Request) -> Change:
         words.append(f"make the picture {found.width} x {found.height}")
     sentence = " and ".join(words)
     return Change(request.model_copy(update=update), None, f"{sentence[0].upper()}{sentence[1:]}.")
-
-
-def _may_have_cuda() -> bool:
-    return any(Path(path).exists() for path in ("/dev/nvidiactl", "/dev/dxg"))
 
 
 def _gigabytes(num_bytes: int) -> str:

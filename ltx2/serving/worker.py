@@ -11,6 +11,7 @@ from pathlib import Path
 from ltx2.errors import GenerationCancelled, LTX2Error, RequestError, ResourceError
 from ltx2.progress import Progress
 from ltx2.request import Request
+from ltx2.runtime.memory import Place, look, overhead
 from ltx2.serving.jobs import (
     INTERRUPTED,
     USUAL,
@@ -23,7 +24,7 @@ from ltx2.serving.jobs import (
 )
 from ltx2.serving.making import Making
 from ltx2.serving.models import Models
-from ltx2.serving.preflight import Place, Preflight, TooLarge, check, look, overhead
+from ltx2.serving.preflight import Preflight, TooLarge, check
 from ltx2.serving.previews import Sketch
 from ltx2.serving.store import Grouped, Member, Store
 from ltx2.serving.timing import (
@@ -263,7 +264,12 @@ class JobQueue:
         offer = models.offer(choice.model)
         place = self._place(models, choice)
         return check(
-            request, offer.profile, offer.anatomy, place, self._forecast(models, request, choice)
+            request,
+            offer.profile,
+            offer.anatomy,
+            place,
+            self._forecast(models, request, choice),
+            offload=offer.offload,
         )
 
     def close(self, timeout_s: float = 10.0) -> None:

@@ -19,7 +19,7 @@ MAX_PROMPT_TOKENS = 1024
 
 # Gemma 3 folders hold the text model alone, under a language model head, or beside a picture
 # encoder (in an older and a newer order of prefixes).
-_TEXT_MODEL_KEYS = {r"^(language_model\.model|model\.language_model|language_model|model)\.": ""}
+TEXT_MODEL_PREFIX = r"^(language_model\.model|model\.language_model|language_model|model)\."
 _NOT_TEXT = ("vision_tower", "multi_modal_projector", "lm_head")
 
 # Loading reports its progress through the caller, not on the terminal.
@@ -62,6 +62,11 @@ class TextEncoder(nn.Module):
         self.max_tokens = max_tokens
 
     @property
+    def device(self) -> torch.device:
+        """Where it runs, wherever its weights are meanwhile."""
+        return next(self.model.rotary_emb.buffers()).device
+
+    @property
     def num_states(self) -> int:
         """Hidden states per token: one per layer, and the embedding."""
         return self.model.config.num_hidden_layers + 1
@@ -72,13 +77,21 @@ class TextEncoder(nn.Module):
         folder: Path,
         dtype: torch.dtype = torch.bfloat16,
         device: torch.device | str = "cpu",
+        *,
+        stays: bool = False,
     ) -> "TextEncoder":
         """The text encoder of a folder in the layout of transformers, tokenizer included.
+
+        Args:
+            folder: that holds it.
+            dtype: what to compute in.
+            device: where it goes.
+            stays: leaves the weights in their files, for whoever streams them.
 
         Raises:
             CheckpointError: the folder is missing, damaged or holds another model.
         """
-        model = load_text_model(folder, dtype)
+        model = load_text_model(folder, dtype, stays=stays)
         try:
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         except Exception as error:  # the tokenizers library raises bare Exception
@@ -87,7 +100,8 @@ class TextEncoder(nn.Module):
                 next_step="Put tokenizer.json and tokenizer_config.json of the same model there.",
             ) from error
         limit = min(MAX_PROMPT_TOKENS, tokenizer.model_max_length)
-        return cls(model, tokenizer, limit).to(device)
+        encoder = cls(model, tokenizer, limit)
+        return encoder if stays else encoder.to(device)
 
     def tokenize(self, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Token ids and mask [B, T], padded on the left to the longest of `prompts`.
@@ -109,7 +123,7 @@ class TextEncoder(nn.Module):
             )
         ids = [[pad] * (longest - len(row)) + row for row in rows]
         mask = [[0] * (longest - len(row)) + [1] * len(row) for row in rows]
-        device = self.model.device
+        device = self.device
         return torch.tensor(ids, device=device), torch.tensor(mask, device=device)
 
     def forward(self, input_ids: Tensor, mask: Tensor) -> EncodedPrompts:
@@ -143,8 +157,13 @@ class TextEncoder(nn.Module):
         return self(*self.tokenize(prompts))
 
 
-def load_text_model(folder: Path, dtype: torch.dtype) -> Gemma3TextModel:
+def load_text_model(folder: Path, dtype: torch.dtype, *, stays: bool = False) -> Gemma3TextModel:
     """The Gemma 3 text model of `folder`; a picture encoder beside it is left out.
+
+    Args:
+        folder: that holds it.
+        dtype: what to compute in.
+        stays: reads no weight; they are on the meta device.
 
     Raises:
         CheckpointError: the folder is missing, damaged or holds another model.
@@ -162,11 +181,13 @@ def load_text_model(folder: Path, dtype: torch.dtype) -> Gemma3TextModel:
                 f"The text encoder in {folder.name} is {config.model_type!r}, not Gemma 3.",
                 next_step="Give the folder of the Gemma 3 model the checkpoint was trained with.",
             )
+        if stays:
+            return _without_weights(config, dtype)
         loaded: Any = _TextModel.from_pretrained(
             folder,
             config=config,
             dtype=dtype,
-            key_mapping=_TEXT_MODEL_KEYS,
+            key_mapping={TEXT_MODEL_PREFIX: ""},
             output_loading_info=True,
             local_files_only=True,
             use_safetensors=True,
@@ -185,6 +206,18 @@ def load_text_model(folder: Path, dtype: torch.dtype) -> Gemma3TextModel:
             next_step="Download or copy the folder again.",
         )
     return model.eval()
+
+
+def _without_weights(config: Gemma3TextConfig, dtype: torch.dtype) -> Gemma3TextModel:
+    """The model on the meta device, but for what it computes by itself."""
+    with torch.device("meta"):
+        model: Any = _TextModel(config)
+        model = model.to(dtype)
+    # What is computed instead of stored has to be there.
+    model.rotary_emb = type(model.rotary_emb)(config)
+    model.embed_tokens.embed_scale = torch.tensor(model.embed_tokens.scalar_embed_scale)
+    empty: Gemma3TextModel = model.eval()
+    return empty
 
 
 def build_text_encoder(folder: Path) -> TextEncoder:

@@ -11,7 +11,7 @@ from ltx2.model.config import TransformerConfig
 from ltx2.preview import Preview
 from ltx2.progress import Progress
 from ltx2.request import Request
-from ltx2.serving.anatomy import Anatomy, Stage
+from ltx2.runtime.anatomy import Anatomy, Stage
 from ltx2.serving.models import Models, Offer
 from ltx2.serving.store import Store
 from ltx2.serving.worker import JobQueue, Limits

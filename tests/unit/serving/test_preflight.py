@@ -3,18 +3,8 @@ from dataclasses import replace
 import pytest
 
 from ltx2.request import ModelProfile, Request
-from ltx2.serving.preflight import (
-    MARGIN,
-    CannotTell,
-    Fits,
-    Place,
-    TooLarge,
-    check,
-    free_main_memory,
-    in_words,
-    look,
-    needed_memory,
-)
+from ltx2.runtime.memory import MARGIN, Place, free_main_memory, look, needed_memory
+from ltx2.serving.preflight import CannotTell, Fits, TooLarge, check, in_words
 from ltx2.serving.timing import Forecast
 from tests.unit.serving.stand_ins import SMALL
 

@@ -6,6 +6,7 @@ import pytest
 from ltx2.errors import GenerationError, RequestError, ResourceError
 from ltx2.media.decode import read_clip, read_recipe
 from ltx2.request import Request
+from ltx2.runtime.memory import LIBRARIES, Place
 from ltx2.serving.jobs import (
     INTERRUPTED,
     Cancelled,
@@ -19,7 +20,7 @@ from ltx2.serving.jobs import (
     UnknownJobError,
 )
 from ltx2.serving.models import Models
-from ltx2.serving.preflight import LIBRARIES, CannotTell, Place
+from ltx2.serving.preflight import CannotTell
 from ltx2.serving.store import Store
 from ltx2.serving.worker import BROKEN, UNDO_S, JobQueue, Limits
 from tests.unit.serving.stand_ins import REQUEST, SMALL, WAIT_S, Clock, Maker, a_queue, an_offer

@@ -11,8 +11,8 @@ import pytest
 from ltx2.errors import GenerationError, RequestError
 from ltx2.media.decode import read_recipe
 from ltx2.request import Recipe, Request
+from ltx2.runtime.memory import MARGIN, Place, needed_memory
 from ltx2.serving.jobs import Choice, ChosenLora, Done, Failed, Queued
-from ltx2.serving.preflight import MARGIN, Place, needed_memory
 from ltx2.serving.worker import Limits
 from ltx2.ui.api import GENERATE_VIDEO_PARAMETERS
 from ltx2.ui.form import MAX_COPIES

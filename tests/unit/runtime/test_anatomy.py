@@ -6,8 +6,8 @@ import torch
 from ltx2.checkpoint.catalog import find_model
 from ltx2.checkpoint.layouts import AUDIO_VAE, TRANSFORMER, VOCODER
 from ltx2.model.video_vae import VideoVAEConfig
-from ltx2.serving import anatomy
-from ltx2.serving.anatomy import anatomy_of
+from ltx2.runtime import anatomy
+from ltx2.runtime.anatomy import anatomy_of
 from tests.conftest import ROOT
 
 PUBLISHED = json.loads((ROOT / "tests/fixtures/ltx_2_19b_config.json").read_text())

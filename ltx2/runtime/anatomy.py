@@ -1,18 +1,21 @@
 """Sizes of a model's networks, read from headers without PyTorch: its memory follows from them."""
 
 import math
-from collections.abc import Mapping
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ltx2.checkpoint.catalog import FoundModel
-from ltx2.checkpoint.layouts import AUDIO_VAE, TRANSFORMER, VOCODER
-from ltx2.checkpoint.reader import Part
+from ltx2.checkpoint.layouts import AUDIO_VAE, COMPONENTS, TRANSFORMER, VOCODER
+from ltx2.checkpoint.reader import Part, TensorInfo
 from ltx2.errors import CheckpointError
 from ltx2.geometry import AUDIO_LATENTS_PER_SECOND, VideoCompression, num_audio_latents
 from ltx2.model.config import TransformerConfig
 from ltx2.runtime.small import SMALL_MODEL_PARAMETERS, usual_dtype
+from ltx2.runtime.visitors import visit_of, visits
 
 ITEM_SIZE = {"float32": 4, "bfloat16": 2, "float16": 2}
 """Bytes of a number."""
@@ -47,6 +50,23 @@ class Stage:
 
 
 @dataclass(frozen=True)
+class Visits:
+    """Sizes of what is on the device only while it is needed, where there is no room for all.
+
+    Attributes:
+        num_values: weights of all that visits.
+        block: weights of the largest block of the transformer, of which two are there at once.
+        network: weights of the largest other visitor, which comes alone.
+        text: weights of the text encoder that are there at most: two layers, or the embedding.
+    """
+
+    num_values: int
+    block: int
+    network: int
+    text: int
+
+
+@dataclass(frozen=True)
 class Anatomy:
     """Sizes of a model's networks.
 
@@ -58,6 +78,7 @@ class Anatomy:
         transformer: its widths.
         compression: of the video autoencoder.
         stages: of its decoder.
+        visits: how it runs in less memory than its weights take; None if it cannot.
     """
 
     num_values: int
@@ -68,6 +89,7 @@ class Anatomy:
     num_transformer_values: int
     compression: VideoCompression
     stages: tuple[Stage, ...]
+    visits: Visits | None = None
 
     @property
     def weights(self) -> int:
@@ -142,16 +164,39 @@ def anatomy_of(found: FoundModel, *, dtype: str) -> Anatomy | None:
                 info.num_elements for info in TRANSFORMER.own(tensors).values()
             ),
             **_decoder(found.file.config["vae"]),
+            visits=_visits(tensors, found.text_encoder),
         )
     except (CheckpointError, LookupError, TypeError, ValueError):
         return None  # loading says what is wrong with it
 
 
 def _num_values(folder: Path | None) -> int:
-    if folder is None:
-        return 0
-    files = sorted(folder.glob("*.safetensors"))
-    return sum(info.num_elements for file in files for info in Part.open(file).tensors.values())
+    return sum(info.num_elements for _, info in _text_tensors(folder))
+
+
+def _text_tensors(folder: Path | None) -> Iterable[tuple[str, TensorInfo]]:
+    files = () if folder is None else sorted(folder.glob("*.safetensors"))
+    return [item for file in files for item in Part.open(file).tensors.items()]
+
+
+def _visits(tensors: Mapping[str, TensorInfo], text_encoder: Path | None) -> Visits:
+    blocks: Counter[str] = Counter()
+    networks: Counter[str] = Counter()
+    for component in COMPONENTS:
+        sizes = blocks if component is TRANSFORMER else networks
+        for name, info in component.own(tensors).items():
+            if visits(component, name):
+                sizes[visit_of(component, name)] += info.num_elements
+    text: Counter[str] = Counter()
+    for name, info in _text_tensors(text_encoder):
+        layer = re.search(r"layers\.\d+\.", name)
+        text[name if layer is None else layer[0]] += info.num_elements * (1 + (layer is not None))
+    return Visits(
+        num_values=blocks.total() + networks.total(),
+        block=max(blocks.values(), default=0),
+        network=max(networks.values(), default=0),
+        text=max(text.values(), default=0),
+    )
 
 
 def _decoder(section: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,228 @@
+"""How much memory there is, how much a clip needs, and where weights wait if that is more."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from ltx2.errors import RequestError
+from ltx2.request import Request
+from ltx2.runtime.anatomy import ITEM_SIZE, Anatomy
+from ltx2.runtime.visitors import Offload
+from ltx2.settings import OFFLOADS
+
+LIBRARIES = 420_000_000
+"""Bytes that PyTorch and the text encoder's library take on a CPU, measured with PyTorch 2.13."""
+
+CUDA_CONTEXT = 1_500_000_000
+"""Bytes that CUDA itself and gaps between tensors take; a usual value, as in training plans."""
+
+REFINED_SIDE = 1536
+"""Longest side that a refining pass sees at once, where the model's profile says no other."""
+
+MARGIN = 1.1
+"""What is free has to be so much more than what is needed: an estimate is not a promise."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Memory of the device at a moment when nothing runs on it.
+
+    Attributes:
+        is_cuda: whether it is a GPU's own.
+        free: bytes.
+        is_loaded: whether the model is among what is not free.
+        free_main: bytes of main memory, where the device has its own; None if unknown.
+    """
+
+    is_cuda: bool
+    free: int
+    is_loaded: bool = False
+    free_main: int | None = None
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where weights are while they are not needed.
+
+    Attributes:
+        networks: of everything but the text encoder.
+        text_encoder: its own.
+    """
+
+    networks: Offload = Offload.NONE
+    text_encoder: Offload = Offload.NONE
+
+
+ON_DEVICE = Placement()
+
+
+def placements(offload: str, *, is_cuda: bool) -> tuple[Placement, ...]:
+    """What may be tried, from the fastest to the one that needs the least memory.
+
+    Args:
+        offload: one of `OFFLOADS`; but for "auto" it leaves one possibility.
+        is_cuda: whether the device has memory of its own, beside the main one.
+
+    Raises:
+        RequestError: it is none of them.
+    """
+    if offload not in OFFLOADS:
+        raise RequestError(
+            f"The offload {offload!r} is unknown.", next_step=f"Choose {', '.join(OFFLOADS)}."
+        )
+    if offload != "auto":
+        return (Placement(Offload(offload), Offload(offload)),)
+    none, cpu, disk = Offload
+    if not is_cuda:
+        return (ON_DEVICE, Placement(disk, disk))
+    return (
+        ON_DEVICE,
+        Placement(none, cpu),
+        Placement(none, disk),
+        Placement(cpu, cpu),
+        Placement(cpu, disk),
+        Placement(disk, disk),
+    )
+
+
+def choose_placement(
+    offload: str, usual: Request, anatomy: Anatomy | None, place: Place | None
+) -> Placement:
+    """The first placement in which a usual clip fits, or the one that needs the least memory.
+
+    Args:
+        offload: one of `OFFLOADS`.
+        usual: a clip as the model usually makes them, resolved.
+        anatomy: of the model; where it is unknown, all weights are kept on the device.
+        place: memory of the device; likewise.
+
+    Raises:
+        RequestError: `offload` is none of them.
+    """
+    tried = placements(offload, is_cuda=place is not None and place.is_cuda)
+    if anatomy is None or place is None or anatomy.visits is None:
+        return tried[0]
+    for placement in tried:
+        if fits(usual, anatomy, place, placement):
+            return placement
+    return tried[-1]
+
+
+def fits(resolved: Request, anatomy: Anatomy, place: Place, placement: Placement) -> bool:
+    """Whether a clip can be made in a placement, with a margin."""
+    in_main_memory = MARGIN * _waiting(anatomy, placement)
+    return MARGIN * needed_memory(resolved, anatomy, place, placement) <= place.free and (
+        place.free_main is None or in_main_memory <= place.free_main
+    )
+
+
+def _waiting(anatomy: Anatomy, placement: Placement) -> int:
+    """Bytes of weights that wait in main memory."""
+    assert anatomy.visits is not None or placement == ON_DEVICE
+    item = ITEM_SIZE[anatomy.dtype]
+    waiting = 0
+    if anatomy.visits is not None and placement.networks is Offload.CPU:
+        waiting += item * anatomy.visits.num_values
+    if placement.text_encoder is Offload.CPU:
+        waiting += anatomy.text_encoder
+    return waiting
+
+
+def needed_memory(
+    resolved: Request, anatomy: Anatomy, place: Place, placement: Placement = ON_DEVICE
+) -> int:
+    """Bytes of the device that making a clip takes at most, beside what is loaded already.
+
+    The larger of two moments: the text encoder at work beside the other weights, and denoising or
+    decoding beside them. What visits the device counts with its largest visitor; two blocks of the
+    transformer stay until the clip is done.
+    """
+    assert resolved.num_frames is not None
+    assert resolved.height is not None
+    assert resolved.width is not None
+    assert resolved.frame_rate is not None
+    size = resolved.num_frames, resolved.height, resolved.width
+    denoising, decoding = _denoising(resolved, anatomy), anatomy.decoding(*size)
+    weights, text = anatomy.weights, anatomy.text_encoder
+    item = ITEM_SIZE[anatomy.dtype]
+    visitors = anatomy.visits
+    if visitors is not None and placement.text_encoder is not Offload.NONE:
+        text = item * visitors.text
+    if visitors is not None and placement.networks is not Offload.NONE:
+        weights -= item * visitors.num_values
+        text = max(text, item * visitors.network)
+        denoising += item * 2 * visitors.block
+        decoding += item * (2 * visitors.block + visitors.network)
+    working = max(denoising, decoding)
+    there = 0 if place.is_loaded else weights + overhead(place)
+    if not anatomy.keeps_text_encoder:
+        return there + max(working, text)
+    return there + working + (0 if place.is_loaded else text)
+
+
+def _denoising(resolved: Request, anatomy: Anatomy) -> int:
+    """Bytes of the largest pass: of a part of a long clip, at the size of its stage."""
+    assert resolved.num_frames is not None
+    assert resolved.height is not None
+    assert resolved.width is not None
+    assert resolved.frame_rate is not None
+    num_frames = resolved.num_frames
+    if resolved.window_s is not None:
+        num_frames = min(num_frames, round(resolved.window_s * resolved.frame_rate))
+    sides = (resolved.height, resolved.width)
+    if resolved.upscale:  # refined in tiles
+        sides = min(sides[0], REFINED_SIDE), min(sides[1], REFINED_SIDE)
+    needed = anatomy.denoising(num_frames, *sides, resolved.frame_rate)
+    if resolved.reference is not None:
+        smaller = [side // resolved.reference.downscale for side in sides]
+        needed += anatomy.denoising(num_frames, smaller[0], smaller[1], resolved.frame_rate)
+    return needed
+
+
+def overhead(place: Place) -> int:
+    """Bytes that the libraries take."""
+    return CUDA_CONTEXT if place.is_cuda else LIBRARIES
+
+
+def look(device: str) -> Place | None:
+    """Memory of a device, named as in settings, as it is now; None if it does not tell.
+
+    PyTorch is imported only where there may be a GPU to ask.
+    """
+    if device != "cpu" and ("torch" in sys.modules or _may_have_cuda()):
+        import torch
+
+        is_cuda = device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
+        if is_cuda and torch.cuda.is_available():
+            where = torch.device("cuda" if device == "auto" else device)
+            kept = torch.cuda.memory_reserved(where) - torch.cuda.memory_allocated(where)
+            own = torch.cuda.mem_get_info(where)[0] + kept
+            return Place(True, own, free_main=free_main_memory())
+    if device not in ("auto", "cpu"):
+        return None
+    free = free_main_memory()
+    return None if free is None else Place(False, free)
+
+
+def free_main_memory(root: Path = Path("/")) -> int | None:
+    """Bytes of main memory that can be had, within the container's limit; None if unknown.
+
+    Args:
+        root: where `proc` and `sys` are.
+    """
+    try:
+        lines = (root / "proc/meminfo").read_text().splitlines()
+    except OSError:
+        return None
+    available = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
+    group = root / "sys/fs/cgroup"
+    try:
+        limit = int((group / "memory.max").read_text())
+        used = int((group / "memory.current").read_text())
+    except (OSError, ValueError):  # no such limit, or "max"
+        return min(available, default=None)
+    return min([*available, max(0, limit - used)])
+
+
+def _may_have_cuda() -> bool:
+    return any(Path(path).exists() for path in ("/dev/nvidiactl", "/dev/dxg"))

@@ -1,0 +1,104 @@
+import numpy as np
+import pytest
+import torch
+
+import ltx2
+from ltx2 import pipeline as pipeline_module
+from ltx2.checkpoint.catalog import find_model
+from ltx2.checkpoint.loader import load_networks
+from ltx2.errors import CheckpointError, RequestError
+from ltx2.runtime.visitors import VISITORS, visits
+from tests.tiny_checkpoint import write_tiny_model
+
+REQUEST = ltx2.Request(
+    prompt="a ball", negative_prompt="a puppet", width=64, height=64, num_frames=9, num_steps=2
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_tiny_model(tmp_path_factory.mktemp("model") / "tiny")
+
+
+@pytest.fixture(scope="module", params=["float32", "bfloat16"])
+def usual(request, folder):
+    """Type of numbers, and the clip that they give when all weights are on the device."""
+    return request.param, ltx2.load(folder, dtype=request.param, offload="none")(REQUEST)
+
+
+@pytest.mark.parametrize("offload", ["cpu", "disk"])
+def test_a_clip_made_with_weights_that_visit_is_the_same_to_the_bit(folder, usual, offload):
+    dtype, expected = usual
+    made = ltx2.load(folder, dtype=dtype, offload=offload)(REQUEST)
+    assert np.array_equal(made.frames, expected.frames)
+    assert np.array_equal(made.waveform, expected.waveform)
+
+
+def test_left_on_disk_only_what_does_not_visit_takes_memory(folder):
+    loaded = ltx2.load(folder, offload="disk")
+    text = loaded._load_text()
+    for name, tensor in loaded.networks.transformer.state_dict().items():
+        assert tensor.is_meta == name.startswith("transformer_blocks.")
+    networks = loaded.networks
+    away = [networks.projection, networks.video_connector, networks.audio_connector]
+    away += [networks.video_vae.encoder, networks.video_vae.decoder, text.encoder]
+    for network in away:
+        assert all(tensor.is_meta for tensor in network.parameters())
+    for network in (networks.audio_vae, networks.vocoder):
+        assert not any(tensor.is_meta for tensor in network.parameters())
+
+
+def test_nothing_else_has_weights_worth_sending_away(folder):
+    found = find_model(folder)
+    networks = load_networks(found.file, dtype=torch.float32, device="meta", stays=visits)
+    assert sum(tensor.numel() for tensor in networks.transformer.parameters())
+    assert {component.name for component in VISITORS} == {
+        "transformer",
+        "feature projection",
+        "video connector",
+        "audio connector",
+        "video autoencoder",
+    }
+
+
+def test_a_lora_for_weights_on_disk_is_refused_with_what_to_do(folder, tmp_path):
+    from ltx2.checkpoint.reader import save_checkpoint
+
+    weight = ltx2.load(folder).networks.transformer.transformer_blocks[0].attn1.to_q.weight
+    rows, columns = weight.shape
+    name = "diffusion_model.transformer_blocks.0.attn1.to_q"
+    lora = {
+        f"{name}.lora_A.weight": torch.ones(1, columns),
+        f"{name}.lora_B.weight": torch.ones(rows, 1),
+    }
+    save_checkpoint(tmp_path / "l.safetensors", lora, {})
+    with pytest.raises(CheckpointError, match="--offload cpu"):
+        ltx2.load(folder, offload="disk", loras=[(tmp_path / "l.safetensors", 1.0)])
+    with_lora = ltx2.load(folder, offload="cpu", loras=[(tmp_path / "l.safetensors", 1.0)])
+    without = ltx2.load(folder, offload="cpu")
+    assert not np.array_equal(with_lora(REQUEST).frames, without(REQUEST).frames)
+
+
+def test_an_unknown_offload_is_refused(folder):
+    with pytest.raises(RequestError, match="auto, none, cpu, disk"):
+        ltx2.load(folder, offload="tape")
+
+
+def test_prompts_of_a_large_model_are_remembered_and_need_no_text_encoder(
+    folder, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(pipeline_module, "SMALL_MODEL_PARAMETERS", 1)
+    first = ltx2.load(folder, prompt_cache=tmp_path)
+    expected = first(REQUEST)
+    assert len(list(tmp_path.iterdir())) == 2
+    second = ltx2.load(folder, prompt_cache=tmp_path)
+    second._load_text = lambda: pytest.fail("the text encoder was loaded")
+    assert np.array_equal(second(REQUEST).frames, expected.frames)
+    other = ltx2.load(folder, dtype="bfloat16", prompt_cache=tmp_path)
+    other(REQUEST)
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_small_models_remember_nothing_on_disk(folder, tmp_path):
+    ltx2.load(folder, prompt_cache=tmp_path)(REQUEST)
+    assert list(tmp_path.iterdir()) == []
