@@ -16,9 +16,10 @@ from ltx2.checkpoint.catalog import (
     find_model,
     loras_of,
 )
+from ltx2.checkpoint.reader import CheckpointFile
 from ltx2.checkpoint.upsamplers import find_upsamplers, is_temporal
 from ltx2.clip import Clip
-from ltx2.errors import GenerationCancelled, RequestError
+from ltx2.errors import CheckpointError, GenerationCancelled, RequestError
 from ltx2.preview import OnPreview
 from ltx2.progress import OnProgress, Progress, ShouldCancel
 from ltx2.request import ModelProfile, Request
@@ -29,6 +30,15 @@ from ltx2.settings import Settings
 
 INPUTS_FOLDER = "inputs"
 """Of the server's data: the files that visitors make clips from, under their digests."""
+
+
+DOWNSCALE_KEY = "reference_downscale_factor"
+"""Of the metadata of LoRAs that follow a video."""
+
+IC_LORA_MARK = "ic-lora"
+
+MAX_DOWNSCALE = 8
+"""As requests allow."""
 
 
 class ClipMaker(Protocol):
@@ -63,8 +73,9 @@ class Offer:
         anatomy: sizes of its networks, which tell its memory; None if unknown.
         size_bytes: of its files; 0 if unknown.
         digest: computes that of its weights; None where it has no file.
-        has_second_stage: whether an upsampler lies beside it that doubles height and width.
         offload: where its weights may wait, as settings say it.
+        stages: upsamplers that lie beside it: "space" doubles height and width, "time" the rate.
+        guides: LoRAs that follow a reference video, and how much smaller they are shown it.
     """
 
     name: str
@@ -75,8 +86,9 @@ class Offer:
     anatomy: Anatomy | None = None
     size_bytes: int = 0
     digest: Callable[[], str] | None = None
-    has_second_stage: bool = False
     offload: str = "auto"
+    stages: frozenset[str] = frozenset()
+    guides: Mapping[str, int] = field(default_factory=dict)
 
 
 class Stop:
@@ -240,6 +252,7 @@ def _offer(model: str, settings: Settings, weights: Sequence[Found]) -> Offer:
     text_encoder = _text_encoder(settings, weights)
     found = find_model(model, text_encoder=text_encoder)
     shared = {item.name: item.path for item in weights if item.kind == "LoRA"}
+    loras = {**shared, **loras_of(found)}
 
     def load(loras: Loras) -> ClipMaker:
         pipeline = ltx2.load(
@@ -258,13 +271,32 @@ def _offer(model: str, settings: Settings, weights: Sequence[Found]) -> Offer:
         found.profile,
         load,
         found.licence,
-        {**shared, **loras_of(found)},
+        loras,
         anatomy_of(found, dtype=settings.dtype),
         found.file.size_bytes,
         lambda: found.file.digest,
-        any(not is_temporal(file) for file in find_upsamplers(found)),
         settings.offload,
+        frozenset("time" if is_temporal(file) else "space" for file in find_upsamplers(found)),
+        _guides(loras),
     )
+
+
+def _guides(loras: Mapping[str, Path]) -> dict[str, int]:
+    """LoRAs that were trained to follow a video, and how much smaller they are shown it.
+
+    Their headers say so; of some published ones only the names do.
+    """
+    found = {}
+    for name, path in loras.items():
+        try:
+            told = CheckpointFile.open(path).metadata.get(DOWNSCALE_KEY, "")
+        except CheckpointError:
+            continue  # loading says what is wrong with it
+        if told.isdecimal() and 1 <= int(told) <= MAX_DOWNSCALE:
+            found[name] = int(told)
+        elif IC_LORA_MARK in name.lower():
+            found[name] = 1
+    return found
 
 
 def _check_lora(offer: Offer, lora: ChosenLora) -> None:

@@ -28,5 +28,6 @@ GENERATE_VIDEO_PARAMETERS = (
     "lora_strength_3",
     "lora_4",
     "lora_strength_4",
+    "upscale_time",
 )
 """Names as scripts written for those pages use them; ours come last. Never reorder or rename."""

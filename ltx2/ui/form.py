@@ -18,6 +18,7 @@ from ltx2.ui.enhance import Improvement, build_improvement
 from ltx2.ui.given import GivenFields, build_given
 from ltx2.ui.language import Label, label, phrase, say
 from ltx2.ui.modes import TEXT, describe_modes
+from ltx2.ui.video import describe_tasks
 
 MAX_EXAMPLES = 4
 """Example prompts on the first screen."""
@@ -99,6 +100,7 @@ class Form:
     frame_rate: gr.Slider
     sampler: gr.Dropdown
     upscale: gr.Checkbox
+    upscale_time: gr.Checkbox
     lora_2: gr.Dropdown
     lora_strength_2: gr.Slider
     lora_3: gr.Dropdown
@@ -106,6 +108,11 @@ class Form:
     lora_4: gr.Dropdown
     lora_strength_4: gr.Slider
     reset: gr.Button
+
+    @property
+    def task(self) -> gr.Radio:
+        """What to do with a video, of which models can do more or less."""
+        return self.given.video.task
 
     @property
     def inputs(self) -> list[Any]:
@@ -129,8 +136,10 @@ class Asked:
 
     Attributes:
         height, width: in pixels, before the second stage doubles them.
-        frame_rate: None for the model's usual one, or that of a given video.
+        frame_rate: None for the model's usual one, or that of a given video; before a stage in
+            time doubles it.
         upscale: whether a second stage makes it twice as high and wide.
+        upscale_time: whether a further one makes twice as many pictures.
     """
 
     prompt: str
@@ -155,6 +164,7 @@ class Asked:
     lora_strength_3: float = 1.0
     lora_4: str | None = None
     lora_strength_4: float = 1.0
+    upscale_time: bool = False
 
     def to_choice(self) -> Choice:
         """What to make it with."""
@@ -170,6 +180,8 @@ class Asked:
             RequestError: a value cannot be used.
         """
         larger = 2 if self.upscale else 1
+        frame_rate = None if self.frame_rate == profile.frame_rate else self.frame_rate
+        stages = {"space": self.upscale, "time": self.upscale_time}
         return Request(
             prompt=self.prompt,
             negative_prompt=self.negative_prompt,
@@ -177,9 +189,9 @@ class Asked:
             seed=seed,
             height=None if self.height is None else self.height * larger,
             width=None if self.width is None else self.width * larger,
-            frame_rate=None if self.frame_rate == profile.frame_rate else self.frame_rate,
+            frame_rate=frame_rate * 2 if frame_rate and self.upscale_time else frame_rate,
             sampler=self.sampler or USUAL_SAMPLER,
-            upscale=("space",) if self.upscale else (),
+            upscale=tuple(name for name, is_asked in stages.items() if is_asked),
             num_steps=self.num_steps,
             video_guidance=_scaled(profile.video_guidance, self.video_cfg_scale),
             audio_guidance=_scaled(profile.audio_guidance, self.audio_cfg_scale),
@@ -217,7 +229,7 @@ def build_form(models: Models) -> Form:
         elem_id="mode",
     )
     composer = build_composer(models)
-    given = build_given()
+    given = build_given(fields["task"])
     prompt = gr.Textbox(
         **fields["prompt"],
         label=label("Prompt"),
@@ -281,6 +293,12 @@ def build_form(models: Models) -> Form:
             info=label("Makes it twice as high and wide"),
             elem_id="upscale",
         )
+        upscale_time = gr.Checkbox(
+            **fields["upscale_time"],
+            label=label("Stage in time"),
+            info=label("Makes twice as many pictures per second"),
+            elem_id="upscale-time",
+        )
         loras = _build_loras(fields)
         reset = gr.Button(label("Reset to defaults"), size="sm", elem_id="reset")
     return Form(
@@ -306,6 +324,7 @@ def build_form(models: Models) -> Form:
         frame_rate=frame_rate,
         sampler=sampler,
         upscale=upscale,
+        upscale_time=upscale_time,
         **loras,
         reset=reset,
     )
@@ -318,6 +337,7 @@ def describe_fields(offer: Offer) -> Described:
     shapes = possible_shapes(profile)
     return {
         "mode": {**describe_modes(offer), "value": TEXT},
+        "task": describe_tasks(offer),
         "prompt": {"info": describe_hint(profile)},
         "duration": _describe_duration(profile),
         "shape": {
@@ -348,7 +368,8 @@ def describe_fields(offer: Offer) -> Described:
             "choices": [(label(text), name) for name, text in SAMPLERS.items()],
             "value": USUAL_SAMPLER,
         },
-        "upscale": {"value": False, "visible": offer.has_second_stage},
+        "upscale": {"value": False, "visible": "space" in offer.stages},
+        "upscale_time": {"value": False, "visible": "time" in offer.stages},
         **_describe_loras(offer),
     }
 
@@ -366,7 +387,7 @@ def describe_recipe(recipe: Recipe, offer: Offer) -> Described:
     assert request.width is not None
     assert request.video_guidance is not None
     assert request.audio_guidance is not None
-    larger = 2 if "space" in request.upscale else 1
+    larger, faster = (2 if axis in request.upscale else 1 for axis in ("space", "time"))
     values: dict[str, Any] = {
         "prompt": request.prompt,
         "duration": round(request.num_frames / request.frame_rate, 1),
@@ -380,9 +401,10 @@ def describe_recipe(recipe: Recipe, offer: Offer) -> Described:
         "audio_cfg_scale": request.audio_guidance.cfg_scale,
         "height": request.height // larger,
         "width": request.width // larger,
-        "frame_rate": request.frame_rate,
+        "frame_rate": request.frame_rate / faster,
         "sampler": request.sampler,
         "upscale": larger == 2,
+        "upscale_time": faster == 2,
     }
     known = {path.name: name for name, path in offer.loras.items()}
     here = [lora for lora in recipe.loras if is_same and lora.file in known]

@@ -40,11 +40,13 @@ from ltx2.ui.form import (
     seen_loras,
     values_of,
 )
-from ltx2.ui.given import Given, extended, retaken
+from ltx2.ui.given import Given
+from ltx2.ui.going_on import extended, retaken
 from ltx2.ui.language import label, phrase, say
 from ltx2.ui.limits import limited
 from ltx2.ui.memory import RESTORED, bind_memory, build_memory, recall, unchanged
-from ltx2.ui.modes import DIALOGUE, IMAGE
+from ltx2.ui.modes import DIALOGUE
+from ltx2.ui.pictures import GivenPicture, bind_pictures, with_pictures
 from ltx2.ui.result import (
     NOTHING,
     Result,
@@ -377,6 +379,7 @@ def _bind_fields(view: GenerateView, handlers: "GenerateHandlers", page: gr.Bloc
         form.further_loras,
         **QUIET,
     )
+    bind_pictures(form.given.pictures, form.duration)
     restored = [getattr(form, name) for name in RESTORED]
     filled = [
         improved,
@@ -449,16 +452,17 @@ class GenerateHandlers:
         with errors_on_page():
             owner = recognise(owner)  # who is quicker than the page has no number yet
             num_fields = len(fields(Asked))
-            asked, given = Asked(*values[:num_fields]), Given(*values[num_fields:])
+            asked, given = Asked(*values[:num_fields]), Given.of(values[num_fields:])
             seed, choice = asked.first_seed(), asked.to_choice()
-            profile = self.queue.models[0].offer(choice.model).profile
+            offer = self.queue.models[0].offer(choice.model)
+            profile = offer.profile
             composed = Draft.of(draft)
             if mode == DIALOGUE and composed.leads:
                 # Who is quick presses the button before the prompt has followed the fields.
                 prompt = written(composed, asked.prompt, profile.vocabulary)
                 asked = replace(asked, prompt=prompt)
             first = given.added_to(
-                asked.to_request(profile, seed=seed), mode, self._inputs, profile
+                asked.to_request(profile, seed=seed), mode, self._inputs, offer, choice
             )
             requests = [
                 first.model_copy(update={"seed": seed + number})
@@ -619,6 +623,7 @@ class GenerateHandlers:
         lora_strength_3: float = 1.0,
         lora_4: str | None = None,
         lora_strength_4: float = 1.0,
+        upscale_time: bool = False,
         progress: gr.Progress = gr.Progress(),  # noqa: B008 - how Gradio is told to pass one
         request: gr.Request | None = None,
     ) -> tuple[str, int]:
@@ -649,11 +654,12 @@ class GenerateHandlers:
                 lora_strength_3,
                 lora_4,
                 lora_strength_4,
+                upscale_time,
             )
             wanted = asked.to_request(offer.profile, seed=asked.first_seed())
             if image is not None:
-                given = Given(picture=image)
-                wanted = given.added_to(wanted, IMAGE, self._inputs, offer.profile)
+                first = (GivenPicture(image, at_s=0.0),)
+                wanted = with_pictures(wanted, first, self._inputs, offer.profile)
             job = self.queue.submit(secrets.token_urlsafe(24), wanted, asked.to_choice())
             if self.queue.in_request:
                 job = self.queue.make_now(job, self.queue.models[0])

@@ -443,15 +443,7 @@ def _thumbnail(path: Path) -> str:
 
 def render_group(group: Group) -> str:
     """One line that tells a grid from others."""
-    prompt = _short(group.prompt, 60)
-    if group.num_ended == group.num_jobs:
-        return say("{prompt} ({count} clips)", prompt=prompt, count=group.num_jobs)
-    return say(
-        "{prompt} ({count} clips, {ended} done)",
-        prompt=prompt,
-        count=group.num_jobs,
-        ended=group.num_ended,
-    )
+    return say("{prompt} ({count} clips)", prompt=_short(group.prompt, 60), count=group.num_jobs)
 
 
 def render_plan(members: Sequence[Member], seconds: float | None) -> str:

@@ -102,7 +102,9 @@ def build_library(tab: gr.Tab) -> LibraryView:
             )
             with gr.Row():
                 more = gr.Button(label("More"), size="sm", visible=False)
-                archive = gr.Button(label("Download these as ZIP"), size="sm")
+                archive = gr.Button(
+                    label("Download these as ZIP"), size="sm", elem_id="library-zip"
+                )
         with gr.Column(scale=2, min_width=320, visible=False) as chosen:
             status = gr.HTML("", elem_id="library-status")
             video = gr.Video(

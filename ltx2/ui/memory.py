@@ -33,6 +33,7 @@ RESTORED = (
     "sampler",
     "upscale",
     *(name for pair in LORA_FIELDS[1:] for name in pair),
+    "upscale_time",
 )
 """Fields that come back, of a recipe and after a reload."""
 

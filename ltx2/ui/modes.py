@@ -27,12 +27,13 @@ class Mode:
     fits: Callable[[Offer], bool] = lambda offer: True
 
 
-TEXT, DIALOGUE, IMAGE, SOUND = "text", "dialogue", "image", "sound"
+TEXT, IMAGE, AUDIO, VIDEO, DIALOGUE = "text", "image", "audio", "video", "dialogue"
 
 MODES = (
     Mode(TEXT, phrase("Text")),
     Mode(IMAGE, phrase("Image")),
-    Mode(SOUND, phrase("Sound")),
+    Mode(AUDIO, phrase("Audio")),
+    Mode(VIDEO, phrase("Video")),
     Mode(DIALOGUE, phrase("Dialogue")),
 )
 """In their order on the page."""

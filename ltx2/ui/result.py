@@ -16,7 +16,7 @@ from ltx2.request import Recipe
 from ltx2.serving.jobs import Cancelled, Done, Failed, Job, Queued, Running
 from ltx2.serving.preflight import Preflight, TooLarge, in_words
 from ltx2.serving.previews import Sketch
-from ltx2.ui.given import GoingOn, build_going_on
+from ltx2.ui.going_on import GoingOn, build_going_on
 from ltx2.ui.language import label, phrase, retold, say
 
 STAGES = {

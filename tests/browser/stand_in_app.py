@@ -40,7 +40,7 @@ def main() -> None:
         quick = PROFILE.model_copy(update={"num_steps": 2, "sigmas": (1.0, 0.5, 0.0)})
         loras = {name: Path(f"{name}.safetensors") for name in ("paper", "ink")}
         offers.insert(0, replace(offers[0], name="stand-in-quick", profile=quick))
-        offers[1] = replace(offers[1], loras=loras, has_second_stage=True)
+        offers[1] = replace(offers[1], loras=loras, stages=frozenset({"space"}))
     if os.environ.get("STAND_IN_VOCABULARY") == "1":
         from ltx2.training.puppet.taught import with_vocabulary
 

@@ -11,6 +11,7 @@ from ltx2.serving.worker import JobQueue, Limits
 from ltx2.ui.form import Asked
 from ltx2.ui.generate import GenerateHandlers
 from ltx2.ui.modes import TEXT
+from ltx2.ui.video import GivenVideo
 from tests.fakes.model import PROFILE, FakeModel
 
 VISITOR, OTHER = "v" * 32, "o" * 32
@@ -30,6 +31,9 @@ ASKED = Asked(
     lora="None",
     lora_strength=1.0,
 )
+
+GIVEN = [None, *vars(GivenVideo()).values()]
+"""Values of the areas for files, in which there are none."""
 
 SHOWING = (
     "status",
@@ -69,7 +73,7 @@ def values(asked=ASKED, **changes):
 
 def submitted(queue, owner=VISITOR, copies=1, **changes):
     """The job just asked for through the page."""
-    _, job_id, _ = handlers(queue).on_submit(owner, copies, TEXT, {}, *values(**changes))
+    _, job_id, _ = handlers(queue).on_submit(owner, copies, TEXT, {}, *values(**changes), *GIVEN)
     return queue.find(owner, job_id)
 
 

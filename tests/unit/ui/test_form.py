@@ -108,7 +108,7 @@ def test_the_frame_rate_and_the_sampler_are_asked_for():
 
 
 def test_the_second_stage_doubles_the_size_and_comes_back():
-    offer = an_offer(has_second_stage=True)
+    offer = an_offer(stages=frozenset({"space"}))
     request = replace(ASKED, upscale=True).to_request(PROFILE, seed=7).resolve(PROFILE)
     assert (request.height, request.width, request.upscale) == (192, 128, ("space",))
     recipe = Recipe(software="test", model="stand-in", fingerprint="f", request=request)
@@ -119,7 +119,7 @@ def test_the_second_stage_doubles_the_size_and_comes_back():
 
 
 def test_the_second_stage_is_offered_where_the_model_has_one():
-    assert describe_fields(an_offer(has_second_stage=True))["upscale"]["visible"]
+    assert describe_fields(an_offer(stages=frozenset({"space"})))["upscale"]["visible"]
     assert not describe_fields(an_offer())["upscale"]["visible"]
 
 

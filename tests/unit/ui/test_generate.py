@@ -25,6 +25,7 @@ from tests.fakes.model import PROFILE, FakeModel
 from tests.unit.serving.stand_ins import SMALL, WAIT_S, Maker
 from tests.unit.ui.stand_ins import (
     ASKED,
+    GIVEN,
     OTHER,
     POLLING,
     VISITOR,
@@ -87,7 +88,7 @@ def test_the_form_becomes_a_job(open_queue):
 
 def test_copies_have_seeds_that_follow(queue):
     page = handlers(queue)
-    owner, first, seed = page.on_submit(VISITOR, 3, TEXT, {}, *values())
+    owner, first, seed = page.on_submit(VISITOR, 3, TEXT, {}, *values(), *GIVEN)
     jobs = queue.store.search(VISITOR).jobs[::-1]
     assert [job.request.seed for job in jobs] == [7, 8, 9]
     assert (owner, jobs[0].id, seed) == (VISITOR, first, 7)
@@ -96,22 +97,24 @@ def test_copies_have_seeds_that_follow(queue):
 def test_a_dialogue_is_made_as_its_fields_say_before_the_prompt_has_followed(queue):
     draft = {"speakers": [{"looks": "a cat"}], "lines": [{"text": "Miaow."}], "leads": True}
     page = handlers(queue)
-    _, composed, _ = page.on_submit(VISITOR, 1, DIALOGUE, draft, *values())
-    _, typed, _ = page.on_submit(VISITOR, 1, DIALOGUE, {**draft, "leads": False}, *values())
-    _, other, _ = page.on_submit(VISITOR, 1, TEXT, draft, *values())
+    _, composed, _ = page.on_submit(VISITOR, 1, DIALOGUE, draft, *values(), *GIVEN)
+    _, typed, _ = page.on_submit(VISITOR, 1, DIALOGUE, {**draft, "leads": False}, *values(), *GIVEN)
+    _, other, _ = page.on_submit(VISITOR, 1, TEXT, draft, *values(), *GIVEN)
     prompts = [queue.find(VISITOR, job).request.prompt for job in (composed, typed, other)]
     assert "Miaow." in prompts[0]
     assert prompts[1:] == [ASKED.prompt] * 2
 
 
 def test_no_more_copies_than_the_slider_holds(queue):
-    handlers(queue).on_submit(VISITOR, 1_000, TEXT, {}, *values())
+    handlers(queue).on_submit(VISITOR, 1_000, TEXT, {}, *values(), *GIVEN)
     assert queue.store.num_queued() == MAX_COPIES
 
 
 def test_a_new_seed_is_drawn_shown_and_used(queue):
     page = handlers(queue)
-    answers = [page.on_submit(VISITOR, 1, TEXT, {}, *values(randomize_seed=True)) for _ in range(3)]
+    answers = [
+        page.on_submit(VISITOR, 1, TEXT, {}, *values(randomize_seed=True), *GIVEN) for _ in range(3)
+    ]
     seeds = [seed for _, _, seed in answers]
     assert len(set(seeds)) == 3
     assert [queue.find(VISITOR, job_id).request.seed for _, job_id, _ in answers] == seeds
@@ -139,7 +142,7 @@ def test_bad_input_is_answered_with_a_next_step_and_no_job(queue, changes, words
 
 
 def test_a_visitor_who_is_quicker_than_the_page_gets_a_number_with_the_first_clip(queue):
-    owner, job_id, _ = handlers(queue).on_submit("", 1, TEXT, {}, *values())
+    owner, job_id, _ = handlers(queue).on_submit("", 1, TEXT, {}, *values(), *GIVEN)
     assert checked(owner) == owner
     assert queue.find(owner, job_id).state == Queued(0)
 
@@ -157,11 +160,11 @@ def test_a_clip_that_does_not_fit_is_refused_with_the_change_that_makes_it_fit(
     free = Place(False, int(needed * MARGIN) + 1)
     monkeypatch.setattr("ltx2.serving.worker.look", lambda device: free)
     with pytest.raises(gr.Error, match=r"not enough memory .* Shorten it to \d\.\d s\."):
-        page.on_submit(VISITOR, 1, TEXT, {}, *long)
+        page.on_submit(VISITOR, 1, TEXT, {}, *long, *GIVEN)
     assert queue.store.num_queued() == 0
     assert "Does not fit" in page.on_change(*long)
     assert "Fits" in page.on_change(*short)
-    page.on_submit(VISITOR, 1, TEXT, {}, *short)
+    page.on_submit(VISITOR, 1, TEXT, {}, *short, *GIVEN)
     assert queue.store.num_queued() == 1
 
 
