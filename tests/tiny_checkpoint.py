@@ -27,6 +27,7 @@ from ltx2.checkpoint.loader import (
 from ltx2.checkpoint.reader import save_checkpoint
 from ltx2.model.config import FeatureProjectionConfig, UpsamplerConfig
 from ltx2.model.text import FeatureProjection, ModalityProjections
+from ltx2.model.transformer import ModalityInput
 from ltx2.model.upsampler import LatentUpsampler
 from ltx2.model.video_vae import VideoVAE, VideoVAEConfig
 from ltx2.request import Guidance, ModelProfile
@@ -168,3 +169,19 @@ def write_tiny_upsampler(path, axis):
     upsampler = LatentUpsampler(UpsamplerConfig.from_metadata(config))
     save_checkpoint(path, upsampler.state_dict(), {"config": json.dumps(config)})
     return path
+
+
+def tiny_inputs(transformer):
+    """Random tokens and texts of both modalities, one clip."""
+    config, generator = transformer.config, torch.Generator().manual_seed(3)
+
+    def modality(stream, num_tokens, axes):
+        return ModalityInput(
+            tokens=torch.randn(1, num_tokens, stream.in_channels, generator=generator),
+            timesteps=torch.full((1, num_tokens), 0.7),
+            sigma=torch.tensor([0.7]),
+            positions=torch.rand(1, axes, num_tokens, 2, generator=generator).cumsum(dim=2),
+            context=torch.randn(1, 5, config.context_channels(stream), generator=generator),
+        )
+
+    return modality(config.video, 6, 3), modality(config.audio, 4, 1)

@@ -18,6 +18,7 @@ from ltx2.checkpoint.layouts import (
     VOCODER,
     Component,
 )
+from ltx2.checkpoint.quantized import SIGNS_OF_QUANTISATION, QuantizedWeight
 from ltx2.checkpoint.reader import CheckpointFile, TensorInfo
 from ltx2.errors import CheckpointError
 from ltx2.model.audio_vae import AudioVAE, AudioVAEConfig
@@ -26,6 +27,14 @@ from ltx2.model.config import (
     FeatureProjectionConfig,
     TransformerConfig,
     UpsamplerConfig,
+)
+from ltx2.model.quantized import (
+    EightBits,
+    NVFP4Linear,
+    QuantizedLinear,
+    linears_of,
+    put,
+    quantize,
 )
 from ltx2.model.text import Connector, FeatureProjection, ModalityProjections
 from ltx2.model.transformer import Transformer
@@ -38,7 +47,19 @@ from ltx2.model.wideband_vocoder import WidebandConfig, WidebandVocoder
 Config = Mapping[str, Any]
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
-_PLAIN_DTYPES = {"F64", "F32", "F16", "BF16", "I64", "I32"}
+_PLAIN_DTYPES = {"F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2", "I64", "I32"}
+"""What weights may be stored in without a scale; fp8 is cast, as the programs do that write it."""
+STORED_DTYPES = {
+    "U8": torch.uint8,
+    "I8": torch.int8,
+    "F8_E4M3": torch.float8_e4m3fn,
+    "F8_E5M2": torch.float8_e5m2,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "F32": torch.float32,
+}
+"""PyTorch's types of bits and their scales, by the names that files use."""
+
 _SHOWN_NAMES = 3
 
 _REPEAT_COUNTS: Mapping[str, tuple[str | None, frozenset[str]]] = {
@@ -79,6 +100,7 @@ def load_networks(
     *,
     dtype: torch.dtype,
     device: torch.device | str,
+    quantization: EightBits | None = None,
     stays: Stays = stay_nowhere,
 ) -> Networks:
     """All networks of a complete checkpoint.
@@ -89,6 +111,7 @@ def load_networks(
         file: the checkpoint.
         dtype: what floating-point weights become.
         device: where they go.
+        quantization: how the transformer's blocks are stored; None as the file has them.
         stays: which tensors are not read; they are on the meta device.
 
     Raises:
@@ -105,7 +128,15 @@ def load_networks(
         )
 
     return Networks(
-        transformer=load(TRANSFORMER, build_transformer),
+        transformer=load_component(
+            file,
+            TRANSFORMER,
+            build_transformer,
+            dtype=dtype,
+            device=device,
+            quantization=quantization,
+            stays=stays,
+        ),
         video_connector=load(VIDEO_CONNECTOR, build_video_connector),
         audio_connector=load(AUDIO_CONNECTOR, build_audio_connector),
         projection=load(FEATURE_PROJECTION, projection_builder(file)),
@@ -137,9 +168,12 @@ def load_component(
     *,
     dtype: torch.dtype,
     device: torch.device | str,
+    quantization: EightBits | None = None,
     stays: Stays = stay_nowhere,
 ) -> AnyModule:
     """One network in evaluation mode with the file's weights.
+
+    Weights that the file stores in fewer bits stay in them; their layers compute in `dtype`.
 
     Args:
         file: the checkpoint.
@@ -147,11 +181,12 @@ def load_component(
         build: makes the module from the whole metadata `config`.
         dtype: what floating-point weights become.
         device: where they go.
+        quantization: how the linear layers of blocks are stored that the file has whole.
         stays: which tensors are not read; they are on the meta device.
 
     Raises:
-        CheckpointError: a tensor is missing, unexpected, quantised or has another shape, or
-            the configuration cannot be used.
+        CheckpointError: a tensor is missing, unexpected, stored in an unknown way or has another
+            shape, or the configuration cannot be used.
     """
     found = component.own(file.tensors)
     if not found:
@@ -161,19 +196,88 @@ def load_component(
         )
     _require_plausible(file, component, found)
     module = _build_empty(file, component, build)
-    _require_plain(file, component, found)
+    _require_readable(file, component, found, module)
     _require_same(file, component, found, module)
-
-    read = [name for name in found if not stays(component, name)]
-    stored = file.read(component.prefix + name for name in read)
-    state = {
-        name.removeprefix(component.prefix): _placed(tensor, dtype, device)
-        for name, tensor in stored.items()
-    }
-    if len(read) < len(found):
-        module.to(dtype)  # what stays has to have the type that it will visit in
-    module.load_state_dict(state, assign=True, strict=len(read) == len(found))
+    _fill(module, file, component, _Wanted(dtype, torch.device(device), quantization, stays))
     return module.requires_grad_(False).eval()
+
+
+def is_quantizable(name: str) -> bool:
+    """Whether 8 bits are enough for a layer: those of blocks but their gates, which are small."""
+    return "blocks." in name and not name.endswith("to_gate_logits")
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """How a network's weights are to be."""
+
+    dtype: torch.dtype
+    device: torch.device
+    quantization: EightBits | None
+    stays: Stays
+
+
+def _fill(module: nn.Module, file: CheckpointFile, component: Component, wanted: _Wanted) -> None:
+    """Gives a module without memory its weights, holding no more than one of them twice."""
+    linears = linears_of(module)
+    # What each stored tensor is called in the module, and which of them are bits.
+    names: dict[str, str] = {}
+    bits: set[str] = set()
+    state: dict[str, Tensor] = {}
+    is_mps = wanted.device.type == "mps"
+    has_absent = False
+    for name in component.own(file.tensors):
+        stays = wanted.stays(component, name)
+        has_absent |= stays
+        weight = file.quantized.get(component.prefix + name)
+        if weight is None:
+            names |= {} if stays else {component.prefix + name: name}
+        elif is_mps and weight.kind != "int8":  # Apple's GPUs have no 8 bits of floating point
+            state[name] = _whole(file, weight, wanted.dtype).to(wanted.device)
+        else:
+            own = name.removesuffix(".weight")
+            put(module, own, _empty_bits(file, weight, linears[own], wanted.dtype))
+            bits |= {*weight.names.values()}
+            if not stays:
+                names |= {full: f"{own}.{short}" for short, full in weight.names.items()}
+    for full, tensor in file.each(names):
+        own = names[full].removesuffix(".weight")
+        if full in bits:
+            state[names[full]] = tensor.to(wanted.device)
+        elif wanted.quantization and names[full] != own and own in linears and is_quantizable(own):
+            # Where it will be computed, but for what Apple's GPUs cannot.
+            tensor = tensor.to("cpu" if is_mps else wanted.device)
+            quantized = quantize(tensor, wanted.quantization)
+            put(module, own, QuantizedLinear(quantized, linears[own].bias, dtype=wanted.dtype))
+            state |= {f"{own}.{short}": part.to(wanted.device) for short, part in quantized.items()}
+        else:
+            state[names[full]] = _placed(tensor, wanted.dtype, wanted.device)
+    if has_absent:
+        module.to(wanted.dtype)  # what stays has to have the type that it will visit in
+    module.load_state_dict(state, assign=True, strict=not has_absent)
+
+
+def _empty_bits(
+    file: CheckpointFile, weight: QuantizedWeight, linear: nn.Linear, dtype: torch.dtype
+) -> QuantizedLinear | NVFP4Linear:
+    """A layer for the bits of a file, none of which are read yet."""
+    empty = {}
+    for short, full in weight.names.items():
+        part, own = file.stored[full]
+        info = part.tensors[own]
+        empty[short] = torch.empty(info.shape, dtype=STORED_DTYPES[info.dtype], device="meta")
+    return _layer_of(weight)(empty, linear.bias, dtype=dtype)
+
+
+def _whole(file: CheckpointFile, weight: QuantizedWeight, dtype: torch.dtype) -> Tensor:
+    """What the bits of a file stand for."""
+    stored = file.read(weight.names.values())
+    bits = {short: stored[full] for short, full in weight.names.items()}
+    return _layer_of(weight)(bits, None, dtype=dtype).dequantized()
+
+
+def _layer_of(weight: QuantizedWeight) -> type[QuantizedLinear | NVFP4Linear]:
+    return NVFP4Linear if weight.kind == "nvfp4" else QuantizedLinear
 
 
 def build_transformer(config: Config) -> Transformer:
@@ -288,14 +392,28 @@ def _build_empty(
         ) from e
 
 
-def _require_plain(
-    file: CheckpointFile, component: Component, found: Mapping[str, TensorInfo]
+def _require_readable(
+    file: CheckpointFile,
+    component: Component,
+    found: Mapping[str, TensorInfo],
+    module: nn.Module,
 ) -> None:
-    narrow = sorted({info.dtype for info in found.values()} - _PLAIN_DTYPES)
-    if narrow:
+    """Complain about weights in fewer bits that nothing here can compute with."""
+    linears = {f"{name}.weight" for name in linears_of(module)}
+    quantized = {name for name in found if component.prefix + name in file.quantized}
+    plain = {info.dtype for name, info in found.items() if name not in quantized}
+    what = None
+    if unknown := sorted(plain - _PLAIN_DTYPES):
+        what = f"as {', '.join(unknown)}"
+    if signs := [name for name in found if name.endswith(SIGNS_OF_QUANTISATION)]:
+        what = f"in fewer bits with {signs[0][:120]!r}"
+    if others := sorted(quantized - linears):
+        what = f"in fewer bits outside linear layers ({others[0][:120]!r})"
+    if what:
         raise CheckpointError(
-            f"{file.path.name} stores the {component.name} as {', '.join(narrow)}.",
-            next_step="Use the file with bfloat16 weights; quantised ones cannot be loaded yet.",
+            f"{file.path.name} stores the {component.name} {what}, which cannot be read.",
+            next_step="Use a file with bfloat16 weights, or with fp8, int8 or NVFP4 ones in the "
+            "layouts of the published files or of ComfyUI.",
         )
 
 

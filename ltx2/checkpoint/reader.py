@@ -12,13 +12,14 @@ import os
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from io import FileIO
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from ltx2.checkpoint.quantized import QuantizedWeight, find_quantized
 from ltx2.errors import CheckpointError, ResourceError
 from ltx2.files import replaced
 
@@ -138,10 +139,13 @@ class CheckpointFile:
     Attributes:
         path: of the main file.
         size_bytes: of all its files.
-        tensors: what they hold together, by name.
+        tensors: what they hold together for the networks, by name; of a weight in fewer bits the
+            shape is its own, not that of its bits.
         metadata: the main file's free texts, without `companions`: written into one file with
             all tensors, they describe it rightly.
         parts: the files, the main one first.
+        stored: where each tensor lies as it is stored: the file, and its name there.
+        quantized: weights among `tensors` that are stored in fewer bits.
     """
 
     path: Path
@@ -149,6 +153,8 @@ class CheckpointFile:
     tensors: Mapping[str, TensorInfo]
     metadata: Mapping[str, str]
     parts: tuple[Part, ...] = ()
+    stored: Mapping[str, tuple[Part, str]] = field(default_factory=dict)
+    quantized: Mapping[str, QuantizedWeight] = field(default_factory=dict)
 
     @classmethod
     def open(cls, path: str | Path) -> "CheckpointFile":
@@ -159,25 +165,45 @@ class CheckpointFile:
                 or two files hold the same tensor.
         """
         main = Part.open(Path(path))
-        parts = [main]
-        tensors = dict(main.tensors)
-        for companion in main.companions():
-            part = _open_companion(main, companion)
-            for name in part.tensors:
-                if name in tensors:
+        companions = [_open_companion(main, companion) for companion in main.companions()]
+        metadata = {key: text for key, text in main.metadata.items() if key != COMPANIONS}
+        return cls.of([(part, {}) for part in (main, *companions)], metadata)
+
+    @classmethod
+    def of(
+        cls, parts: Iterable[tuple[Part, Mapping[str, str]]], metadata: Mapping[str, str]
+    ) -> "CheckpointFile":
+        """A checkpoint of files, the main one first.
+
+        Args:
+            parts: each with official names of its tensors, where they are called otherwise.
+            metadata: that describe them together.
+
+        Raises:
+            CheckpointError: two files hold the same tensor.
+        """
+        files = list(parts)
+        main = files[0][0]
+        stored: dict[str, tuple[Part, str]] = {}
+        for part, names in files:
+            for own in part.tensors:
+                name = names.get(own, own)
+                if name in stored:
                     raise CheckpointError(
-                        f"{companion.name} holds the tensor {name[:120]!r}, which another file of "
+                        f"{part.path.name} holds the tensor {name[:120]!r}, which another file of "
                         f"{main.path.name} holds too.",
                         next_step="Use the files of one download together.",
                     )
-            tensors |= part.tensors
-            parts.append(part)
+                stored[name] = (part, own)
+        tensors, quantized = find_quantized({n: p.tensors[own] for n, (p, own) in stored.items()})
         return cls(
             path=main.path,
-            size_bytes=sum(part.size_bytes for part in parts),
+            size_bytes=sum(part.size_bytes for part, _ in files),
             tensors=tensors,
-            metadata={key: text for key, text in main.metadata.items() if key != COMPANIONS},
-            parts=tuple(parts),
+            metadata=metadata,
+            parts=tuple(part for part, _ in files),
+            stored=stored,
+            quantized=quantized,
         )
 
     @property
@@ -233,22 +259,31 @@ class CheckpointFile:
         """
         hashed = hashlib.sha256()
         with ExitStack() as stack:
-            places: dict[str, tuple[Part, FileIO]] = {}
+            files: dict[Path, FileIO] = {}
             for part in self.parts:
                 try:
-                    file = stack.enter_context(part.path.open("rb", buffering=0))
+                    files[part.path] = stack.enter_context(part.path.open("rb", buffering=0))
                 except OSError as error:
                     _refuse(part.path, "changed while it was being read", cause=error)
-                places |= dict.fromkeys(part.tensors, (part, file))
-            for name, (part, file) in sorted(places.items()):
-                info = part.tensors[name]
+            for name, (part, own) in sorted(self.stored.items()):
+                info = part.tensors[own]
                 hashed.update(json.dumps([name, info.dtype, info.shape]).encode())
-                for sample in _samples(part, file, name):
+                for sample in _samples(part, files[part.path], own):
                     hashed.update(sample)
         return hashed.hexdigest()[:32]
 
     def read(self, names: Iterable[str]) -> "dict[str, Tensor]":
-        """Tensors by name, mapped from the file in the type it stores.
+        """Tensors by name as they are stored, mapped from the file in the type it stores.
+
+        Raises:
+            CheckpointError: a file changed since it was opened.
+        """
+        wanted = list(names)
+        tensors = dict(self.each(wanted))
+        return {name: tensors[name] for name in wanted}
+
+    def each(self, names: Iterable[str]) -> "Iterator[tuple[str, Tensor]]":
+        """The tensors of `read` one after another, so that not all are in memory at once.
 
         Raises:
             CheckpointError: a file changed since it was opened.
@@ -256,15 +291,16 @@ class CheckpointFile:
         from safetensors import SafetensorError, safe_open
 
         wanted = list(names)
-        tensors: dict[str, Tensor] = {}
         for part in self.parts:
-            own = [name for name in wanted if name in part.tensors]
+            own = [name for name in wanted if self.stored[name][0] is part]
+            if not own:
+                continue
             try:
                 with safe_open(part.path, framework="pt") as file:
-                    tensors |= {name: file.get_tensor(name) for name in own}
+                    for name in own:
+                        yield name, file.get_tensor(self.stored[name][1])
             except (OSError, SafetensorError) as error:
                 _refuse(part.path, "changed while it was being read", cause=error)
-        return {name: tensors[name] for name in wanted}
 
 
 def fingerprint_of(tensors: Iterable[tuple[str, tuple[int, ...]]]) -> str:

@@ -128,15 +128,6 @@ def test_tensors_of_nobody_do_no_harm(tmp_path):
     load(write(tmp_path, tensors=CHECKPOINT.tensors | {"other.weight": torch.zeros(1)}))
 
 
-def test_quantised_weights_are_refused_by_name(tmp_path):
-    name = "model.diffusion_model.transformer_blocks.1.attn1.to_q.weight"
-    tensors = dict(CHECKPOINT.tensors)
-    tensors[name] = tensors[name].to(torch.float8_e4m3fn)
-    tensors[f"{name}_scale"] = torch.tensor(1.0)
-    with pytest.raises(CheckpointError, match="F8_E4M3"):
-        load(write(tmp_path, tensors=tensors))
-
-
 @pytest.mark.parametrize("section", ["transformer", "vae", "audio_vae", "vocoder"])
 @pytest.mark.parametrize("value", [None, {}, [], "text", 5])
 def test_a_section_that_says_nonsense_is_refused(tmp_path, section, value):
