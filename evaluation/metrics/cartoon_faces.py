@@ -70,7 +70,24 @@ def cartoon_openings(frames: NDArray[np.uint8], boxes: Array) -> Array:
     difference = np.abs(windows - skin).max(axis=-1)  # [F, h, w]
     share = np.clip(difference / FULL_DIFFERENCE, 0, 1).mean(axis=(1, 2))
     window = 2 * MOUTH_HALF_WIDTH * (MOUTH_BOTTOM - MOUTH_TOP)
-    return ((share - np.quantile(share, 0.05)) * window / WIDEST_MOUTH).astype(np.float32)
+    opening = _by_own_pattern(windows, share * window / WIDEST_MOUTH)
+    return (opening - np.quantile(opening, 0.05)).astype(np.float32)
+
+
+def _by_own_pattern(windows: Array, opening: Array) -> Array:
+    """A rough opening [F] read again by how this very mouth looks as it opens (matched filter).
+
+    Generated mouths are soft and their surroundings flicker: the pixels of the windows
+    [F, h, w, 3] count by how much they go with the rough opening, with their own colours.
+    """
+    pixels = windows.reshape(len(windows), -1)
+    pixels = pixels - pixels.mean(axis=0)
+    rough = opening - opening.mean()
+    pattern = rough @ pixels
+    found = pixels @ pattern
+    # In the units of the rough opening, so that a mouth that keeps still does not seem to move.
+    scale = (rough @ found) / max(float(found @ found), 1e-9)
+    return found * scale
 
 
 def _mouth(frame: NDArray[np.uint8], box: Array) -> Array:

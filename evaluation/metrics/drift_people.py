@@ -10,7 +10,7 @@ import numpy as np
 
 from evaluation.expectation import Expectation
 from evaluation.measurement import Measured, Metric, NotMeasurable, Outcome
-from evaluation.metrics.drift import VERSION, Series, drift, windows
+from evaluation.metrics.drift import Series, drift, windows
 from evaluation.metrics.face_tracks import find_cuts
 from evaluation.metrics.faces import Faces, find_faces, part_of, remember_faces
 from evaluation.metrics.lip_sync import landmarks
@@ -20,6 +20,7 @@ from evaluation.metrics.voice_activity import heard
 from ltx2 import Clip
 from ltx2.errors import ResourceError
 
+VERSION = 2
 LEAST_VOICE_S = 0.8
 FACE_MARGIN = 0.2
 """Of the box's sides that may show hair and background."""

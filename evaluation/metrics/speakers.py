@@ -21,11 +21,14 @@ from evaluation.metrics.voice_activity import Span, heard
 from ltx2 import Clip
 from ltx2.errors import ResourceError
 
-VERSION = 2
+VERSION = 3
 MEASURED_BY = "Light-ASD or puppet mouths, silero-vad, Whisper"
 LEAST_MARGIN, LEAST_PUPPET_MARGIN = 0.5, 0.05
-"""By how much the best face's mean score must exceed the second's: a logit for people, a share
+"""By how much the best face's score in a line must exceed the second's: a logit for people, a share
 of the mouth's opening for puppets."""
+PUPPET_QUANTILE = 0.8
+"""A puppet's mouth is open on vowels only, so the score in a line is what its widest fifth exceeds;
+for people, whose score holds between syllables too, it is the mean."""
 SEVERAL_SHARE = 0.3
 """Share of a line during which another mouth moves too, from which on several speak."""
 
@@ -46,7 +49,7 @@ class Attribution:
         start_s, end_s: when it is heard; None where it is not.
         face: index of the face that speaks, the most visible first; None where none does.
         place: where that face stands.
-        score, margin: mean score of the best face, and by how much it exceeds the second.
+        score, margin: of the best face in this line, and by how much it exceeds the second.
         several_mouths: whether another mouth moves as well.
     """
 
@@ -169,8 +172,7 @@ def attributed(clip: Clip, *, expectation: Expectation) -> Attributions | NotMea
     if not curves and not off_screen:
         return NotMeasurable("No face is seen.")
     places = places_of(faces, clip.frames.shape[2])[: len(curves)]
-    margin = LEAST_PUPPET_MARGIN if faces.is_cartoon else LEAST_MARGIN
-    scene = _Scene(curves, places, clip.frame_rate, margin)
+    scene = _Scene(curves, places, clip.frame_rate, faces.is_cartoon)
     attributions = tuple(
         _attributed(number, line, span, scene)
         for number, (line, span) in enumerate(zip(expectation.lines, spans, strict=True))
@@ -221,7 +223,18 @@ class _Scene:
     curves: Sequence[np.ndarray]
     places: Sequence[str]
     frame_rate: float
-    least_margin: float
+    is_cartoon: bool
+
+    def score(self, part: np.ndarray) -> float:
+        """How much a face speaks in a stretch of its curve."""
+        if not part.size:
+            return UNSEEN
+        return float(np.quantile(part, PUPPET_QUANTILE) if self.is_cartoon else part.mean())
+
+    @property
+    def least_margin(self) -> float:
+        """By which the best face must exceed the others."""
+        return LEAST_PUPPET_MARGIN if self.is_cartoon else LEAST_MARGIN
 
 
 def _attributed(number: int, line: ExpectedLine, span: Span | None, scene: _Scene) -> Attribution:
@@ -230,13 +243,13 @@ def _attributed(number: int, line: ExpectedLine, span: Span | None, scene: _Scen
     first = int(span.start_s * scene.frame_rate)
     last = max(first + 1, round(span.end_s * scene.frame_rate))
     during = [np.nan_to_num(curve[first:last], nan=UNSEEN) for curve in scene.curves]
-    means = np.array([part.mean() if part.size else UNSEEN for part in during])
-    if not (means > 0).any():
+    scores = np.array([scene.score(part) for part in during])
+    if not (scores > 0).any():
         verdict: Verdict = "right" if line.place == "off-screen" else "off-screen"
         return Attribution(number, verdict, span.start_s, span.end_s)
-    order = np.argsort(-means)
+    order = np.argsort(-scores)
     best = int(order[0])
-    margin = float(means[best] - max(means[order[1]], 0.0)) if len(order) > 1 else None
+    margin = float(scores[best] - max(scores[order[1]], 0.0)) if len(order) > 1 else None
     several = any((during[i] > 0).mean() >= SEVERAL_SHARE for i in map(int, order[1:]))
     verdict = "right" if scene.places[best] == line.place else "wrong face"
     if margin is not None and margin < scene.least_margin:
@@ -248,7 +261,7 @@ def _attributed(number: int, line: ExpectedLine, span: Span | None, scene: _Scen
         span.end_s,
         best,
         scene.places[best],
-        float(means[best]),
+        float(scores[best]),
         margin,
         several,
     )

@@ -78,7 +78,7 @@ def measure(clip: Clip, expectation: Expectation) -> Outcome:  # noqa: PLR0911 -
 
 METRIC = Metric(
     name="lip_sync.closure",
-    version=1,
+    version=2,
     measured_by="lip closure at p, b, m; word times by the recogniser",
     measure=measure,
 )

@@ -77,7 +77,7 @@ def measure(clip: Clip, expectation: Expectation) -> Outcome:  # noqa: PLR0911 -
 
 METRIC = Metric(
     name="lip_sync.landmarks",
-    version=2,
+    version=3,
     measured_by="landmarks against Whisper-base features by ridge; puppets: mouth against loudness",
     measure=measure,
 )

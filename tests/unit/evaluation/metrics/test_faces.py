@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from evaluation.metrics.cartoon_faces import cartoon_openings
 from evaluation.metrics.face_models import overlaps
 from evaluation.metrics.face_tracks import find_cuts, track
 from evaluation.metrics.faces import find_faces, shows_puppets
@@ -48,6 +49,27 @@ def test_puppets_are_found_where_they_are_and_their_mouths_are_read(skins: tuple
     ):
         assert np.abs(face.boxes - truth.head_boxes[face.frames]).max() < 5
         assert np.corrcoef(face.opening, truth.opening[face.frames])[0, 1] > 0.97
+
+
+def test_a_mouth_is_read_through_flicker_and_a_shut_one_keeps_still() -> None:
+    rendered = render(
+        Talk(
+            surroundings=Surroundings("grey"),
+            variation=3,
+            puppets=tuple(Puppet("red", "none", "none", "high", p) for p in ("left", "right")),
+            lines=(Line(0, "banana"),),
+            start_s=0.2,
+        ),
+        num_frames=41,
+    )
+    flicker = np.random.default_rng(0).normal(0, 40, rendered.frames.shape)
+    frames = np.clip(rendered.frames + flicker, 0, 255).astype(np.uint8)
+    speaks, listens = (
+        cartoon_openings(frames, np.asarray(puppet.head_boxes, np.float32))
+        for puppet in rendered.truth.puppets
+    )
+    assert np.corrcoef(speaks, rendered.truth.puppets[0].opening)[0, 1] > 0.99
+    assert np.ptp(listens) < 0.4 * np.ptp(speaks)
 
 
 def test_a_picture_without_faces_has_none() -> None:

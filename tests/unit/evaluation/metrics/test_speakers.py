@@ -87,9 +87,9 @@ def test_a_clip_without_faces_is_not_measurable():
     assert isinstance(outcome, NotMeasurable)
 
 
-def attributed(scores, *, place="left", span=WHOLE, margin=0.5):
+def attributed(scores, *, place="left", span=WHOLE, is_cartoon=False):
     curves = [np.full(24, score) if np.isscalar(score) else score for score in scores]
-    scene = speakers._Scene(curves, ["left", "right"], 24.0, margin)
+    scene = speakers._Scene(curves, ["left", "right"], 24.0, is_cartoon)
     return speakers._attributed(0, ExpectedLine("x", "en", "a", place), span, scene)
 
 
@@ -107,6 +107,15 @@ def test_a_second_mouth_is_noticed():
     half = np.concatenate([np.full(12, 1.0), np.full(12, -3.0)])
     assert attributed([3.0, half]).several_mouths
     assert not attributed([3.0, -1.0]).several_mouths
+
+
+def test_a_puppet_that_opens_its_mouth_on_vowels_only_is_the_speaker():
+    vowels = np.full(24, -0.1)
+    vowels[[3, 4, 5, 12, 13, 14, 15]] = 0.3
+    assert vowels.mean() < speakers.LEAST_PUPPET_MARGIN
+    assert attributed([vowels, np.full(24, -0.1)], is_cartoon=True).verdict == "right"
+    assert attributed([vowels, vowels], is_cartoon=True).verdict == "undecided"
+    assert attributed([np.full(24, -0.1)] * 2, is_cartoon=True).verdict == "off-screen"
 
 
 @pytest.mark.slow

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from evaluation.networks.light_asd import speaking_scores
+from evaluation.networks.light_asd import (
+    DURATIONS_S,
+    FRAME_RATE,
+    ROWS_PER_FRAME,
+    load_light_asd,
+    speaking_scores,
+)
 from evaluation.networks.mfcc import mfcc
 from evaluation.networks.syncnet import SyncNet, load_syncnet, read_offset
 from ltx2.errors import CheckpointError
@@ -25,6 +31,21 @@ def test_every_frame_gets_a_score_at_any_frame_rate() -> None:
         scores = speaking_scores(crops, sound, frame_rate)
         assert scores.shape == (10,)
         assert np.isfinite(scores).all()
+
+
+@torch.inference_mode()
+def test_a_track_in_pieces_is_scored_as_if_each_were_seen_alone() -> None:
+    network = load_light_asd()
+    generator = torch.Generator().manual_seed(0)
+    crops = 255 * torch.rand(29, 112, 112, generator=generator)
+    rows = torch.randn(29 * ROWS_PER_FRAME, 13, generator=generator)
+    piece = round(DURATIONS_S[0] * FRAME_RATE)
+    alone = [
+        network(crops[None, first:last], rows[None, 4 * first : 4 * last])[0, :, 1]
+        for first, last in ((0, piece), (piece, 29))
+    ]
+    found = network.scores_by_duration(crops, rows)[0]
+    assert torch.allclose(found, torch.cat(alone), atol=1e-5)
 
 
 def test_sound_ahead_of_the_picture_is_a_positive_offset() -> None:
