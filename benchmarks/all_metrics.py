@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def resized(clip: Clip) -> Clip:
-    """The first seconds of a clip at the size of the aim; what does not fit its shape is cut off."""
+    """The first seconds of a clip at the size of the aim, what is beyond its shape cut off."""
     count = round(SECONDS * clip.frame_rate)
     frames = [
         np.asarray(ImageOps.fit(Image.fromarray(frame), SIZE)) for frame in clip.frames[:count]

@@ -1,13 +1,13 @@
 """One offset of a whole model, from the curves of its clips, where single clips say too little."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
 from evaluation.measurement import Curve, NotMeasurable
 
-LEAST_CLIPS = 5
+LEAST_ITEMS = 5
 NUM_DRAWS = 1000
 WIDEST_MS = 160.0
 """Interval beyond which the clips do not agree on one offset."""
@@ -19,8 +19,8 @@ class PooledOffset:
 
     Attributes:
         offset_ms: positive = sound early.
-        low_ms, high_ms: 95 % interval by a bootstrap over clips.
-        num_clips: that had a curve.
+        low_ms, high_ms: 95 % interval by a bootstrap over items.
+        num_clips, num_items: that had a curve.
         curve: mean agreement at each offset.
     """
 
@@ -28,24 +28,30 @@ class PooledOffset:
     low_ms: float
     high_ms: float
     num_clips: int
+    num_items: int
     curve: Curve
 
 
-def pooled_offset(curves: Sequence[Curve]) -> PooledOffset | NotMeasurable:
-    """The offset at which the mean of all curves is largest.
+def pooled_offset(found: Iterable[tuple[str, Curve]]) -> PooledOffset | NotMeasurable:
+    """The offset at which the mean of all curves is largest; every item counts once.
 
     Args:
-        curves: "agreement of lips and sound" of each clip, measurable by itself or not: choosing
-            the measurable ones would flatter models that hide mouths.
+        found: item of a suite and "agreement of lips and sound" of each clip, measurable by itself
+            or not: choosing the measurable ones would flatter models that hide mouths. Clips of
+            one item differ by seed and are no independent evidence.
     """
-    if len(curves) < LEAST_CLIPS:
-        return NotMeasurable(f"Only {len(curves)} clips have a curve; {LEAST_CLIPS} are needed.")
+    by_item: dict[str, list[Curve]] = {}
+    for item, curve in found:
+        by_item.setdefault(item, []).append(curve)
+    if len(by_item) < LEAST_ITEMS:
+        return NotMeasurable(f"Only {len(by_item)} items have a curve; {LEAST_ITEMS} are needed.")
+    curves = [curve for of_item in by_item.values() for curve in of_item]
     low = max(float(curve.x.min()) for curve in curves)
     high = min(float(curve.x.max()) for curve in curves)
     if high <= low:
         return NotMeasurable("The clips' curves have no offset in common.")
     offsets = np.arange(low, high + 1e-9, 5.0)
-    table = np.stack([np.interp(offsets, curve.x, np.nan_to_num(curve.y)) for curve in curves])
+    table = np.stack([_mean_curve(of_item, offsets) for of_item in by_item.values()])
     rng = np.random.default_rng(0)
     drawn = rng.multinomial(len(table), np.full(len(table), 1 / len(table)), NUM_DRAWS)
     bests = offsets[(drawn @ table).argmax(axis=1)]
@@ -56,4 +62,10 @@ def pooled_offset(curves: Sequence[Curve]) -> PooledOffset | NotMeasurable:
     if last - first > WIDEST_MS:
         reason = f"The clips do not agree on an offset (95 % from {first:+.0f} to {last:+.0f} ms)."
         return NotMeasurable(reason, "Measure more clips.", evidence=(curve,))
-    return PooledOffset(float(offsets[mean.argmax()]), first, last, len(table), curve)
+    best = float(offsets[mean.argmax()])
+    return PooledOffset(best, min(first, best), max(last, best), len(curves), len(by_item), curve)
+
+
+def _mean_curve(curves: list[Curve], offsets: np.ndarray) -> np.ndarray:
+    """Mean of the curves of one item at each offset."""
+    return np.mean([np.interp(offsets, c.x, np.nan_to_num(c.y)) for c in curves], axis=0)

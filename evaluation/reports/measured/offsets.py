@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from evaluation import measurement
+from evaluation.metrics.lip_sync.pooled import PooledOffset, pooled_offset
 from evaluation.reports.measured.estimates import mean_of, share_of
-from evaluation.reports.measured.results import RunResults
+from evaluation.reports.measured.results import Row, RunResults
 from evaluation.reports.measured.windows import (
     ACCEPTABLE_MS,
     DETECTABLE_MS,
@@ -14,12 +16,24 @@ from evaluation.reports.measured.windows import (
     is_acceptable,
     is_in_step,
 )
-from evaluation.reports.parts import Cell, Notes, Part, Plot, Section, Table
-from evaluation.reports.plots import ACCENT, GRID, INK, SOFT, WARM, draw_svg
+from evaluation.reports.parts import (
+    Cell,
+    Notes,
+    Part,
+    Plot,
+    Section,
+    Span,
+    SpanRow,
+    Spans,
+    Table,
+)
+from evaluation.reports.plots import ACCENT, GRID, INK, SOFT, WARM, Curve, curves, draw_svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+POOLED = "lip_sync.landmarks"
+"""The metric whose clips have a curve of agreement, measurable by themselves or not."""
 TITLES = {
     "lip_sync.landmarks": "Lips, landmark estimate",
     "lip_sync.syncnet": "Lips, SyncNet",
@@ -57,6 +71,7 @@ def offsets(
             ]
         ),
         _table(runs, asked),
+        *_pooled(runs),
         *parts,
     ]
     return Section("Offset of sound and picture", [*parts, *map(_calibration, calibrations)])
@@ -102,6 +117,84 @@ def _table(runs: Sequence[RunResults], metrics: Sequence[str]) -> Table:
         rows,
         (1, 2, 3, 4, 5, 6),
     )
+
+
+def _pooled(runs: Sequence[RunResults]) -> list[Part]:
+    """One offset of all clips of a run together, and of each language where there are several."""
+    rows, lines = [], []
+    for run in runs:
+        groups: dict[str, list[tuple[str, measurement.Curve]]] = {}
+        asked: dict[str, int] = {}
+        for item, row in run.of(POOLED):
+            names = ["all clips", item.language] if item.language != "zxx" else ["all clips"]
+            for name in names:
+                asked[name] = asked.get(name, 0) + 1
+                if (curve := _agreement_of(row)) is not None:
+                    groups.setdefault(name, []).append((item.item, curve))
+        if len(asked) == 2:
+            asked = {"all clips": asked["all clips"]}
+        for name, count in asked.items():
+            found = pooled_offset(groups.get(name, ()))
+            rows.append(_pooled_row(name, run.name, found, len(groups.get(name, ())), count))
+            if name == "all clips" and isinstance(found, PooledOffset):
+                x, y = ([float(v) for v in axis] for axis in (found.curve.x, found.curve.y))
+                lines.append(Curve(run.name, x, y))
+    if not rows:
+        return []
+    spans = Spans(
+        "One pooled offset of lips and sound: where the mean agreement of all clips is largest, "
+        "those included that cannot be measured by themselves.",
+        "sound early by (ms)",
+        rows,
+        reference=0.0,
+        heads_before=["Clips with a mouth", "Items"],
+        heads_after=["Offset (ms)", "95 % (ms)", "By BT.1359"],
+        name_head="Clips",
+        legend="Bars are 95 % intervals by a bootstrap over items. A pooled offset is that of the "
+        "model, not of any clip: clips that are early and late in turn look in step together.",
+    )
+    if not lines:
+        return [spans]
+    ends = [
+        [line.name, f"{line.x[int(np.argmax(line.y))]:+.0f}", f"{max(line.y):.2f}"]
+        for line in lines
+    ]
+    table = Table("Where it is largest.", ["Run", "Offset (ms)", "Correlation"], ends, (1, 2))
+    caption = "Mean agreement of lips and sound over all clips, at every offset."
+    plot = curves(lines, x="sound early by (ms)", y="correlation")
+    return [spans, Plot(plot, caption, table)]
+
+
+def _pooled_row(
+    name: str,
+    run: str,
+    found: PooledOffset | measurement.NotMeasurable,
+    num_clips: int,
+    asked: int,
+) -> SpanRow:
+    clips = f"{num_clips} of {asked}"
+    if isinstance(found, measurement.NotMeasurable):
+        return SpanRow(name, None, [clips, ""], ["", found.reason, ""], run)
+    span = Span(found.offset_ms, found.low_ms, found.high_ms)
+    if is_in_step(found.low_ms) and is_in_step(found.high_ms):
+        verdict = Cell("not noticed", "good")
+    elif is_acceptable(found.low_ms) and is_acceptable(found.high_ms):
+        verdict = Cell("accepted")
+    else:
+        verdict = Cell("not surely accepted", "unsure")
+    interval = f"{found.low_ms:+.0f} to {found.high_ms:+.0f}"
+    after = [f"{found.offset_ms:+.0f}", interval, verdict]
+    return SpanRow(name, span, [clips, str(found.num_items)], after, run)
+
+
+def _agreement_of(row: Row) -> measurement.Curve | None:
+    """The curve of a measurement over offsets; None where no mouth was seen to move."""
+    for curve in row.evidence:
+        if str(curve["name"]).startswith("agreement"):
+            x = np.array(curve["x"], float)
+            y = np.array([np.nan if value is None else value for value in curve["y"]], float)
+            return measurement.Curve(curve["name"], x, y, curve["x_label"], curve["y_label"])
+    return None
 
 
 def _histogram(title: str, known: Sequence[tuple[str, float]], asked: int) -> Plot:

@@ -13,8 +13,8 @@ def curves(number, offset_ms, noise, seed=0):
     rng = np.random.default_rng(seed)
     peak = 0.3 * np.exp(-0.5 * ((OFFSETS - offset_ms) / 40) ** 2)
     return [
-        Curve("a", OFFSETS, peak + rng.normal(0, noise, OFFSETS.size), "ms", "r")
-        for _ in range(number)
+        (f"item {n}", Curve("a", OFFSETS, peak + rng.normal(0, noise, OFFSETS.size), "ms", "r"))
+        for n in range(number)
     ]
 
 
@@ -28,6 +28,15 @@ def test_clips_that_say_little_each_say_it_together():
 def test_noise_has_no_pooled_offset():
     assert isinstance(pooled_offset(curves(40, -60, noise=20.0)), NotMeasurable)
     assert isinstance(pooled_offset(curves(3, 0, noise=0.0)), NotMeasurable)
+
+
+def test_seeds_of_one_item_are_no_more_items():
+    one = [("same", curve) for _, curve in curves(40, -60, noise=0.0)]
+    assert isinstance(pooled_offset(one), NotMeasurable)
+    pooled = pooled_offset(one + curves(5, 100, noise=0.0, seed=1))
+    assert isinstance(pooled, PooledOffset)
+    assert (pooled.num_clips, pooled.num_items) == (45, 6)
+    assert pooled.offset_ms == pytest.approx(100, abs=5)
 
 
 def test_early_sound_costs_more_than_late_sound_and_none_costs_nothing():

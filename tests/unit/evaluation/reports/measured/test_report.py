@@ -85,6 +85,26 @@ def test_the_share_that_could_not_be_measured_stands_beside_the_result(html):
     assert "No face is seen." in html
 
 
+def test_clips_that_say_little_each_are_pooled_and_said_to_be(tmp_path):
+    def faint(record, number, clip):
+        x = list(range(-400, 401, 10))
+        y = [0.2 - abs(ms - 40) / 4000 for ms in x]
+        curve = {
+            "name": "agreement of lips and sound",
+            "x": x,
+            "y": y,
+            "x_label": "sound early by (ms)",
+            "y_label": "correlation",
+        }
+        yield row(record, "lip_sync.landmarks", reason="Too faint.", evidence=[curve])
+
+    folder = run_of(tmp_path / "run", "one", faint)
+    report = text_of(run_report(load_results([folder]), clip_bytes=0))
+    assert "One pooled offset" in report
+    assert re.search(r"all clips 8 of 8 8 .*?\+40 \+40 to \+40 not noticed", report)
+    assert re.search(r"de 4 of 4 .*?Only 4 items have a curve; 5 are needed", report)
+
+
 def test_places_asked_and_places_of_the_face_that_spoke_are_crossed(html):
     # Whoever is asked, the left face speaks.
     assert re.search(r"Asked Lines left left 8 100% right 8 100%", text_of(html))
