@@ -1,5 +1,6 @@
 """What the environment and the command line say; nothing else in the package reads them."""
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -12,6 +13,9 @@ DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 OFFLOADS = ("auto", "none", "cpu", "disk")
 """Where weights may wait that a device does not need at the moment."""
+
+THEMES = ("system", "light", "dark")
+"""Looks of the page; "system" asks each browser."""
 
 PREFIX = "LTX2_"
 
@@ -64,6 +68,16 @@ def _login(value: str) -> tuple[str, str]:
     return user, password
 
 
+def _paths(value: str) -> tuple[Path, ...]:
+    return tuple(Path(part) for part in value.split(os.pathsep) if part)
+
+
+def _theme(value: str) -> str:
+    if value not in THEMES:
+        raise ValueError(f"one of {', '.join(THEMES)}")
+    return value
+
+
 def _root_path(value: str) -> str:
     if not value.startswith("/"):
         raise ValueError("a path that begins with a slash, as in /clips")
@@ -78,11 +92,13 @@ class Setting:
         parse: raises ValueError that says what would be right.
         help: for the command line.
         is_secret: its value is not repeated in messages.
+        also: further flags, as other programs of this field call it.
     """
 
     parse: Callable[[str], Any]
     help: str
     is_secret: bool = False
+    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -94,11 +110,20 @@ class Settings:
     """
 
     model: Annotated[
-        str, Setting(_text, "Name of a known model, or the path of a model folder or file.")
+        str,
+        Setting(
+            _text,
+            "Name of a known model, or the path of a model folder or file.",
+            also=("--checkpoint-path",),
+        ),
     ] = "puppet"
     text_encoder: Annotated[
         Path | None,
-        Setting(Path, "Folder of the text encoder, where the model does not bring its own."),
+        Setting(
+            Path,
+            "Folder of the text encoder, where the model does not bring its own.",
+            also=("--text-encoder-path", "--gemma-root"),
+        ),
     ] = None
     device: Annotated[str, Setting(_text, 'Where to compute: "auto", "cpu", "cuda:1", ...')] = (
         "auto"
@@ -118,12 +143,32 @@ class Settings:
     comfyui_models: Annotated[
         Path | None, Setting(Path, "Models folder of ComfyUI, whose files are used as well.")
     ] = None
+    lora: Annotated[
+        tuple[Path, ...],
+        Setting(
+            _paths,
+            f"Files of LoRAs that are offered beside those of the model, with {os.pathsep!r} "
+            "between them.",
+        ),
+    ] = ()
     host: Annotated[
         str | None,
-        Setting(_text, "Address to listen at; 0.0.0.0 for other machines. Usually 127.0.0.1."),
+        Setting(
+            _text,
+            "Address to listen at. Usually 127.0.0.1, which other machines cannot reach.",
+            also=("--server-name",),
+        ),
     ] = None
+    listen: Annotated[
+        bool, Setting(_switch, "Listen at every address, so that other machines reach the page.")
+    ] = False
     port: Annotated[
-        int | None, Setting(_port, "Port to listen at. Usually 7860, or the next free one.")
+        int | None,
+        Setting(
+            _port,
+            "Port to listen at. Usually 7860, or the next free one.",
+            also=("--server-port",),
+        ),
     ] = None
     root_path: Annotated[
         str, Setting(_root_path, "Path of the page behind a proxy, as in /clips.")
@@ -137,6 +182,11 @@ class Settings:
     open_browser: Annotated[
         bool, Setting(_switch, "Show the page on this machine's screen once it is up.")
     ] = False
+    theme: Annotated[str, Setting(_theme, f"Look of the page: {', '.join(THEMES)}.")] = "system"
+    mcp_server: Annotated[
+        bool,
+        Setting(_switch, "Offer the page's endpoint as an MCP tool, where gradio[mcp] is there."),
+    ] = True
     login: Annotated[
         tuple[str, str] | None,
         Setting(_login, "USER:PASSWORD that the whole page is behind.", is_secret=True),
@@ -180,6 +230,18 @@ class Settings:
     c2pa_key: Annotated[
         Path | None, Setting(Path, "PEM file with the private key that belongs to it.")
     ] = None
+    process: Annotated[
+        Path | None,
+        Setting(
+            Path, "Instead of a page: a grid as JSON lines or CSV, whose clips are made at once."
+        ),
+    ] = None
+    output_dir: Annotated[
+        Path, Setting(Path, "Folder of the clips of --process; those that are there are kept.")
+    ] = Path("clips")
+    dry_run: Annotated[
+        bool, Setting(_switch, "With --process: say what would be made, and whether it fits.")
+    ] = False
 
     @property
     def prompt_cache(self) -> Path:
@@ -219,7 +281,17 @@ class Settings:
                 "Only one of the C2PA certificate and its key is given.",
                 next_step="Give both, or neither.",
             )
+        if values.get("listen") and "host" in values:
+            raise RequestError(
+                "Both an address to listen at and every one are asked for.",
+                next_step="Keep --host or --listen.",
+            )
         return cls(**values)
+
+    @property
+    def address(self) -> str | None:
+        """Address to listen at; None for the usual one."""
+        return "0.0.0.0" if self.listen else self.host
 
 
 def described() -> dict[str, Setting]:

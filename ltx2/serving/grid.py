@@ -16,6 +16,7 @@ import itertools
 import json
 import math
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -134,6 +135,26 @@ def parse_lines(text: str, *, is_table: bool) -> tuple[Line, ...]:
     if not lines:
         raise RequestError("The file has no lines.", next_step=f"Write one: {_EXAMPLE}")
     return tuple(lines)
+
+
+def read_lines(path: Path) -> tuple[Line, ...]:
+    """Lines of a file: a table if it is called so, else JSON lines.
+
+    Raises:
+        RequestError: it cannot be read, or a line cannot be used.
+    """
+    try:
+        if path.stat().st_size > MAX_TEXT_BYTES:
+            raise RequestError(
+                f"The file has more than {MAX_TEXT_BYTES // 2**20} MiB.", next_step="Split it."
+            )
+        text = path.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RequestError(
+            "The file is not text in UTF-8.",
+            next_step="Save it as JSONL or CSV in UTF-8.",
+        ) from error
+    return parse_lines(text, is_table=path.suffix.lower() == ".csv")
 
 
 _EXAMPLE = '{"prompt": "A red ball.", "seed": [1, 2]}'

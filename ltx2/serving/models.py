@@ -252,7 +252,8 @@ def _offer(model: str, settings: Settings, weights: Sequence[Found]) -> Offer:
     text_encoder = _text_encoder(settings, weights)
     found = find_model(model, text_encoder=text_encoder)
     shared = {item.name: item.path for item in weights if item.kind == "LoRA"}
-    loras = {**shared, **loras_of(found)}
+    chosen = {CheckpointFile.open(path).path.stem: path for path in settings.lora}
+    loras = {**shared, **loras_of(found), **chosen}
 
     def load(loras: Loras) -> ClipMaker:
         pipeline = ltx2.load(

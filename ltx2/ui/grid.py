@@ -122,7 +122,7 @@ class Asked:
             RequestError: something in it cannot be used.
         """
         if self.file:
-            return _lines_of_file(Path(self.file))
+            return grid.read_lines(Path(self.file))
         prompts = [line.strip() for line in self.prompts.splitlines() if line.strip()]
         if not prompts:
             raise RequestError(
@@ -139,20 +139,6 @@ class Asked:
             "lora_strength": grid.numbers(self.strengths, float, "LoRA strengths"),
         }
         return (grid.Line.of(1, values),)
-
-
-def _lines_of_file(path: Path) -> tuple[grid.Line, ...]:
-    try:
-        if path.stat().st_size > grid.MAX_TEXT_BYTES:
-            raise RequestError(
-                f"The file has more than {grid.MAX_TEXT_BYTES // 2**20} MiB.", next_step="Split it."
-            )
-        text = path.read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise RequestError(
-            "The file is not text in UTF-8.", next_step="Save it as JSONL or CSV in UTF-8."
-        ) from error
-    return grid.parse_lines(text, is_table=path.suffix.lower() == ".csv")
 
 
 @dataclass(frozen=True)

@@ -144,6 +144,7 @@ def serve(
     open_browser: bool = False,
     routers: Sequence[APIRouter] = (),
     styles: Sequence[Path] = (),
+    look: str = "system",
     **launch: Any,
 ) -> None:
     """Serve the page and the interface for programs until the process is stopped.
@@ -155,6 +156,7 @@ def serve(
         open_browser: show it on this machine's screen.
         routers: further pages of the same server.
         styles: further files of CSS.
+        look: "light", "dark", or what each browser wants.
         launch: further arguments of Gradio's `launch`.
     """
     # Gradio leaves direct posts open by default, past the queue and its limit of one at a time.
@@ -168,7 +170,7 @@ def serve(
         enable_monitoring=False,
         theme=build_theme(),
         i18n=translations(),
-        js=(STATIC / "page.js").read_text("utf-8"),
+        js=_script(look),
         # Else a machine too busy to answer itself within three seconds would not start at all.
         _frontend=False,
         css_paths=[STATIC / "page.css", *styles],
@@ -180,3 +182,17 @@ def serve(
         app.include_router(router)
     app.router.routes[:] = [*(route for route in app.router.routes if route not in own), *own]
     page.block_thread()
+
+
+def _script(look: str) -> str:
+    """What runs once the page is there; an address that names a look goes before the server's."""
+    repair = (STATIC / "page.js").read_text("utf-8")
+    if look == "system":
+        return repair
+    return f"""
+    () => {{
+        ({repair.rstrip().rstrip(";").partition("*/")[2]})();
+        if (!new URL(location.href).searchParams.has("__theme"))
+            document.body.classList.toggle("dark", {str(look == "dark").lower()});
+    }}
+    """

@@ -34,7 +34,11 @@ def command_with(run: Callable[[Settings], None]) -> Callable[..., None]:
             for name, value in given.items()
             if value is not None
         }
-        run(Settings.from_environment(os.environ, changed=chosen))
+        settings = Settings.from_environment(os.environ, changed=chosen)
+        if settings.process is None:
+            run(settings)
+        else:
+            _process(settings.process, settings)
 
     serve.__signature__ = inspect.Signature(_parameters())  # type: ignore[attr-defined]
     serve.__annotations__ = {}
@@ -60,6 +64,22 @@ def run_everything(settings: Settings) -> None:
     program.run(settings)
 
 
+def _process(file: Path, settings: Settings) -> None:
+    """Makes the clips of a grid, and tells of each; exits with 1 if one could not be made."""
+    from ltx2.serving.process import Refused, make_clips, plan_clips
+
+    if settings.dry_run:
+        for planned in plan_clips(file, settings):
+            typer.echo(f"{planned.name}: {planned.sentence}")
+        return
+    num_refused = 0
+    for made in make_clips(file, settings):
+        typer.echo(f"{made.name}: {made.sentence}")
+        num_refused += isinstance(made, Refused)
+    if num_refused:
+        raise typer.Exit(1)
+
+
 def _parameters() -> list[inspect.Parameter]:
     """What Typer makes flags of; the variables are named in the help and read by `Settings`."""
     parameters = []
@@ -67,8 +87,9 @@ def _parameters() -> list[inspect.Parameter]:
     for item in fields(Settings):
         is_switch = isinstance(item.default, bool)
         flag = flag_of(item.name)
-        names = (f"{flag}/--no-{flag[2:]}",) if is_switch else (flag,)
-        default = "" if item.default in (None, "", False) else f" Usually {item.default}."
+        names = (f"{flag}/--no-{flag[2:]}",) if is_switch else (flag, *said[item.name].also)
+        is_told = item.default not in (None, "", (), False, True)
+        default = f" Usually {item.default}." if is_told else ""
         option = typer.Option(
             *names,
             help=f"{said[item.name].help}{default} [{variable_of(item.name)}]",

@@ -79,9 +79,10 @@ def run_server(
             queue,
             door=door,
             open_browser=settings.open_browser,
+            look=settings.theme,
             routers=routers,
             styles=[path for extra in extra_tabs for path in extra.styles],
-            server_name=settings.host,
+            server_name=settings.address,
             server_port=settings.port,
             root_path=settings.root_path or None,
             share=settings.share,
@@ -104,4 +105,4 @@ def offers_mcp(settings: Settings) -> bool:
         major = int(version("mcp").partition(".")[0])
     except PackageNotFoundError:
         return False
-    return major < MCP_MAJOR and settings.login is None
+    return settings.mcp_server and major < MCP_MAJOR and settings.login is None

@@ -61,6 +61,7 @@ def main() -> None:
         queue,
         door=door,
         auth=settings.login,
+        look=settings.theme,
     )
 
 

@@ -26,7 +26,7 @@ def hub():
 def address(browser, hub, tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
     variables = {"STAND_IN_MODELS": "2", "HF_ENDPOINT": hub.address, "HF_TOKEN": ""}
-    with served_page(stand_in(folder), folder, **variables) as url:
+    with served_page(stand_in(folder), folder, LTX2_THEME="dark", **variables) as url:
         yield url
 
 
@@ -46,6 +46,17 @@ def test_what_is_here_and_what_it_needs_is_listed(browser, address):
     assert "no clip made yet" in rows.first.inner_text()
     assert "Lightricks/LTX-2 on Hugging Face, about 43.3 GB" in page.content()
     assert "LTX-2.3" in page.locator("#models-versions").inner_text()
+
+
+def test_the_server_can_choose_the_look_and_an_address_another(browser, address):
+    is_dark = "document.body.classList.contains('dark')"
+    page = opened(browser, address, color_scheme="light")
+    page.wait_for_function(is_dark)
+    page.goto(f"{address}/?__theme=light")
+    page.locator("#generate").wait_for()
+    page.locator("#clip .empty[role]").wait_for(state="attached")  # the page's script has run
+    assert not page.evaluate(is_dark)
+    page.context.close()
 
 
 def test_a_download_goes_on_without_its_tab_and_is_seen_from_another_browser(browser, address, hub):

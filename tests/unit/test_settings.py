@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,7 @@ def test_an_empty_variable_counts_as_not_set():
         ("LTX2_MAX_FILE_SIZE", "big"),
         ("LTX2_ROOT_PATH", "clips"),
         ("LTX2_VISITOR_RATE", "-1"),
+        ("LTX2_THEME", "neon"),
     ],
 )
 def test_a_bad_value_is_refused_by_the_variables_name(variable, value):
@@ -73,3 +75,20 @@ def test_half_a_certificate_is_refused():
 def test_every_setting_says_what_it_is():
     for name, setting in described().items():
         assert setting.help.endswith((".", '..."', "...")), name
+
+
+def test_listening_at_every_address_is_a_flag_that_leaves_no_other():
+    assert Settings().address is None
+    assert Settings.from_environment({"LTX2_LISTEN": "1"}).address == "0.0.0.0"
+    assert Settings.from_environment({"LTX2_HOST": "::1"}).address == "::1"
+    with pytest.raises(RequestError, match="every one"):
+        Settings.from_environment({"LTX2_LISTEN": "1", "LTX2_HOST": "127.0.0.1"})
+    assert Settings.from_environment({"LTX2_LISTEN": "0", "LTX2_HOST": "h"}).address == "h"
+
+
+def test_several_loras_are_paths_with_a_separator_between_them():
+    text = os.pathsep.join(("a.safetensors", "b.safetensors"))
+    assert Settings.from_environment({"LTX2_LORA": text}).lora == (
+        Path("a.safetensors"),
+        Path("b.safetensors"),
+    )

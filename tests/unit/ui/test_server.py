@@ -81,6 +81,29 @@ def test_serve_hands_over_to_the_program_that_knows_the_judges(tmp_path, monkeyp
     assert result.output.strip() == "served at 8123"
 
 
+@pytest.mark.parametrize(
+    ("flags", "shown"),
+    [
+        (["--server-name", "::1", "--server-port", "81"], "::1 81 puppet None"),
+        (["--listen", "--checkpoint-path", "m"], "0.0.0.0 None m None"),
+        (["--gemma-root", "gemma"], "None None puppet gemma"),
+        (["--text-encoder-path", "gemma"], "None None puppet gemma"),
+    ],
+)
+def test_flags_of_other_programs_are_understood(tmp_path, monkeypatch, flags, shown):
+    program = tmp_path / "app.py"
+    program.write_text(
+        "def run(s):\n    raise SystemExit(f'{s.address} {s.port} {s.model} {s.text_encoder}')\n"
+    )
+    monkeypatch.setattr("ltx2.ui.serve_command.PROGRAM", program)
+    monkeypatch.setattr("sys.path", sys.path.copy())
+    assert CliRunner().invoke(app, ["serve", *flags]).output.strip() == shown
+
+
+def test_who_serves_can_leave_the_tool_out():
+    assert not offers_mcp(Settings(mcp_server=False))
+
+
 def test_the_program_takes_the_flags_of_serve():
     ran = subprocess.run(
         [sys.executable, "app.py", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
