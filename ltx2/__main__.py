@@ -21,10 +21,10 @@ import typer
 
 from ltx2.errors import CheckpointError, GenerationCancelled, LTX2Error, MediaError, RequestError
 from ltx2.given_options import GivenOptions, parse_upscale
+from ltx2.plan_command import plan
 from ltx2.serving.deploy_command import deploy_space
 from ltx2.settings import Settings
 from ltx2.training.commands import train
-from ltx2.training.plan_command import plan
 from ltx2.training.precompute_command import precompute
 from ltx2.ui.serve_command import serve
 

@@ -55,12 +55,14 @@ class Visits:
 
     Attributes:
         num_values: weights of all that visits.
-        block: weights of the largest block of the transformer, of which two are there at once.
+        blocks: those of them that are in blocks of the transformer.
+        block: weights of the largest block, of which two are there at once.
         network: weights of the largest other visitor, which comes alone.
         text: weights of the text encoder that are there at most: two layers, or the embedding.
     """
 
     num_values: int
+    blocks: int
     block: int
     network: int
     text: int
@@ -79,6 +81,7 @@ class Anatomy:
         compression: of the video autoencoder.
         stages: of its decoder.
         visits: how it runs in less memory than its weights take; None if it cannot.
+        block_item: bytes of a weight in the transformer's blocks, where they are quantised.
     """
 
     num_values: int
@@ -90,11 +93,41 @@ class Anatomy:
     compression: VideoCompression
     stages: tuple[Stage, ...]
     visits: Visits | None = None
+    block_item: float | None = None
 
     @property
     def weights(self) -> int:
         """Bytes of everything but the text encoder."""
-        return ITEM_SIZE[self.dtype] * self.num_values + 4 * self.num_sound_values
+        return self._sized(self.num_values, self._num_in_blocks) + 4 * self.num_sound_values
+
+    @property
+    def visiting(self) -> int:
+        """Bytes of all that visits the device where there is no room for it."""
+        return 0 if self.visits is None else self._sized(self.visits.num_values, self.visits.blocks)
+
+    @property
+    def visiting_blocks(self) -> int:
+        """Bytes of the blocks that are there at once."""
+        return 0 if self.visits is None else 2 * self._sized(self.visits.block, self.visits.block)
+
+    @property
+    def visiting_network(self) -> int:
+        """Bytes of the largest other visitor."""
+        return 0 if self.visits is None else ITEM_SIZE[self.dtype] * self.visits.network
+
+    @property
+    def visiting_text(self) -> int:
+        """Bytes of the text encoder that are there at most."""
+        return 0 if self.visits is None else ITEM_SIZE[self.dtype] * self.visits.text
+
+    @property
+    def _num_in_blocks(self) -> int:
+        return 0 if self.visits is None else self.visits.blocks
+
+    def _sized(self, num_values: int, in_blocks: int) -> int:
+        item = ITEM_SIZE[self.dtype]
+        of_block = item if self.block_item is None else self.block_item
+        return item * (num_values - in_blocks) + round(of_block * in_blocks)
 
     @property
     def text_encoder(self) -> int:
@@ -121,13 +154,17 @@ class Anatomy:
         return num_channels * (TOKEN_COPIES * item + TOKEN_BYTES)
 
     def decoding(self, num_frames: int, height: int, width: int) -> int:
-        """Most bytes that decoding the pictures takes beside the weights."""
+        """Most bytes that decoding the pictures takes beside the weights and the clip.
+
+        A large clip is decoded in stretches of time, each put together of tiles.
+        """
         item = ITEM_SIZE[self.dtype]
         frames, rows, columns = self.compression.latent_grid(num_frames, height, width)
         longer, side = max(rows, columns), TILE_PIXELS // self.compression.spatial
         deep = TILE_FRAMES // self.compression.temporal
         if frames * rows * columns > deep * side**2:
             frames = min(frames, deep + 1)
+            num_frames = min(num_frames, frames * self.compression.temporal)
             if longer > side:
                 rows, columns = (max(2, round(side * n / longer)) for n in (rows, columns))
         features = max(
@@ -135,7 +172,7 @@ class Anatomy:
             for stage in self.stages
         )
         colours = 3 * num_frames * height * width
-        # The whole clip is put together while the last tile is decoded, and turned to 8 bits after.
+        # A stretch is put together while its last tile is decoded, and turned to 8 bits after.
         return colours * item + max(CONVOLUTION_COPIES * features * item, colours * PICTURE_BYTES)
 
 
@@ -146,40 +183,58 @@ def anatomy_of(found: FoundModel, *, dtype: str) -> Anatomy | None:
         found: the model.
         dtype: as settings say it; "auto" chooses as loading does.
     """
-    tensors = found.file.tensors
+    try:
+        text = text_tensors(found.text_encoder)
+        return measure_anatomy(found.file.tensors, found.file.config, text, dtype=dtype)
+    except (CheckpointError, LookupError, TypeError, ValueError):
+        return None  # loading says what is wrong with it
+
+
+def measure_anatomy(
+    tensors: Mapping[str, TensorInfo],
+    config: Mapping[str, Any],
+    text: Iterable[tuple[str, TensorInfo]],
+    *,
+    dtype: str,
+) -> Anatomy:
+    """Sizes of a model.
+
+    Args:
+        tensors: of the official single file, by name.
+        config: its architecture, as the metadata state it.
+        text: names and sizes of the text encoder's tensors.
+        dtype: as settings say it.
+
+    Raises:
+        CheckpointError: the configuration asks for something not implemented; LookupError,
+            TypeError or ValueError: it says nonsense.
+    """
+    text = list(text)
     num_sound = sum(
         info.num_elements for part in (AUDIO_VAE, VOCODER) for info in part.own(tensors).values()
     )
     num_all = sum(info.num_elements for info in tensors.values())
     if dtype == "auto":
         dtype = usual_dtype(num_all)
-    try:
-        return Anatomy(
-            num_values=num_all - num_sound,
-            num_sound_values=num_sound,
-            num_text_values=_num_values(found.text_encoder),
-            dtype=dtype,
-            transformer=TransformerConfig.from_metadata(found.file.config),
-            num_transformer_values=sum(
-                info.num_elements for info in TRANSFORMER.own(tensors).values()
-            ),
-            **_decoder(found.file.config["vae"]),
-            visits=_visits(tensors, found.text_encoder),
-        )
-    except (CheckpointError, LookupError, TypeError, ValueError):
-        return None  # loading says what is wrong with it
+    return Anatomy(
+        num_values=num_all - num_sound,
+        num_sound_values=num_sound,
+        num_text_values=sum(info.num_elements for _, info in text),
+        dtype=dtype,
+        transformer=TransformerConfig.from_metadata(config),
+        num_transformer_values=sum(info.num_elements for info in TRANSFORMER.own(tensors).values()),
+        **_decoder(config["vae"]),
+        visits=_visits(tensors, text),
+    )
 
 
-def _num_values(folder: Path | None) -> int:
-    return sum(info.num_elements for _, info in _text_tensors(folder))
-
-
-def _text_tensors(folder: Path | None) -> Iterable[tuple[str, TensorInfo]]:
+def text_tensors(folder: Path | None) -> list[tuple[str, TensorInfo]]:
+    """Names and sizes of the tensors in a text encoder's folder; none without one."""
     files = () if folder is None else sorted(folder.glob("*.safetensors"))
     return [item for file in files for item in Part.open(file).tensors.items()]
 
 
-def _visits(tensors: Mapping[str, TensorInfo], text_encoder: Path | None) -> Visits:
+def _visits(tensors: Mapping[str, TensorInfo], of_text: Iterable[tuple[str, TensorInfo]]) -> Visits:
     blocks: Counter[str] = Counter()
     networks: Counter[str] = Counter()
     for component in COMPONENTS:
@@ -188,11 +243,12 @@ def _visits(tensors: Mapping[str, TensorInfo], text_encoder: Path | None) -> Vis
             if visits(component, name):
                 sizes[visit_of(component, name)] += info.num_elements
     text: Counter[str] = Counter()
-    for name, info in _text_tensors(text_encoder):
+    for name, info in of_text:
         layer = re.search(r"layers\.\d+\.", name)
         text[name if layer is None else layer[0]] += info.num_elements * (1 + (layer is not None))
     return Visits(
         num_values=blocks.total() + networks.total(),
+        blocks=blocks.total(),
         block=max(blocks.values(), default=0),
         network=max(networks.values(), default=0),
         text=max(text.values(), default=0),

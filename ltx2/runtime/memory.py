@@ -1,12 +1,13 @@
 """How much memory there is, how much a clip needs, and where weights wait if that is more."""
 
+import math
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from ltx2.errors import RequestError
 from ltx2.request import Request
-from ltx2.runtime.anatomy import ITEM_SIZE, Anatomy
+from ltx2.runtime.anatomy import Anatomy
 from ltx2.runtime.visitors import Offload
 from ltx2.settings import OFFLOADS
 
@@ -110,19 +111,15 @@ def choose_placement(
 
 def fits(resolved: Request, anatomy: Anatomy, place: Place, placement: Placement) -> bool:
     """Whether a clip can be made in a placement, with a margin."""
-    in_main_memory = MARGIN * _waiting(anatomy, placement)
+    in_main_memory = MARGIN * waiting_memory(anatomy, placement)
     return MARGIN * needed_memory(resolved, anatomy, place, placement) <= place.free and (
         place.free_main is None or in_main_memory <= place.free_main
     )
 
 
-def _waiting(anatomy: Anatomy, placement: Placement) -> int:
-    """Bytes of weights that wait in main memory."""
-    assert anatomy.visits is not None or placement == ON_DEVICE
-    item = ITEM_SIZE[anatomy.dtype]
-    waiting = 0
-    if anatomy.visits is not None and placement.networks is Offload.CPU:
-        waiting += item * anatomy.visits.num_values
+def waiting_memory(anatomy: Anatomy, placement: Placement) -> int:
+    """Bytes of weights that wait in main memory, where the device has its own."""
+    waiting = anatomy.visiting if placement.networks is Offload.CPU else 0
     if placement.text_encoder is Offload.CPU:
         waiting += anatomy.text_encoder
     return waiting
@@ -144,16 +141,16 @@ def needed_memory(
     size = resolved.num_frames, resolved.height, resolved.width
     denoising, decoding = _denoising(resolved, anatomy), anatomy.decoding(*size)
     weights, text = anatomy.weights, anatomy.text_encoder
-    item = ITEM_SIZE[anatomy.dtype]
-    visitors = anatomy.visits
-    if visitors is not None and placement.text_encoder is not Offload.NONE:
-        text = item * visitors.text
-    if visitors is not None and placement.networks is not Offload.NONE:
-        weights -= item * visitors.num_values
-        text = max(text, item * visitors.network)
-        denoising += item * 2 * visitors.block
-        decoding += item * (2 * visitors.block + visitors.network)
+    if placement.text_encoder is not Offload.NONE:
+        text = anatomy.visiting_text
+    if placement.networks is not Offload.NONE:
+        weights -= anatomy.visiting
+        text = max(text, anatomy.visiting_network)
+        denoising += anatomy.visiting_blocks
+        decoding += anatomy.visiting_blocks + anatomy.visiting_network
     working = max(denoising, decoding)
+    if not place.is_cuda:  # the clip itself, as it is made and as it is handed over
+        working += 2 * 3 * math.prod(size)
     there = 0 if place.is_loaded else weights + overhead(place)
     if not anatomy.keeps_text_encoder:
         return there + max(working, text)
@@ -169,14 +166,19 @@ def _denoising(resolved: Request, anatomy: Anatomy) -> int:
     num_frames = resolved.num_frames
     if resolved.window_s is not None:
         num_frames = min(num_frames, round(resolved.window_s * resolved.frame_rate))
-    sides = (resolved.height, resolved.width)
-    if resolved.upscale:  # refined in tiles
-        sides = min(sides[0], REFINED_SIDE), min(sides[1], REFINED_SIDE)
-    needed = anatomy.denoising(num_frames, *sides, resolved.frame_rate)
-    if resolved.reference is not None:
-        smaller = [side // resolved.reference.downscale for side in sides]
-        needed += anatomy.denoising(num_frames, smaller[0], smaller[1], resolved.frame_rate)
-    return needed
+    needed = []
+    for index in range(len(resolved.upscale) + 1):
+        to_come = resolved.upscale[index:]
+        shrink, slow = (2 ** to_come.count(axis) for axis in ("space", "time"))
+        height, width = resolved.height // shrink, resolved.width // shrink
+        if index:  # what refines sees tiles
+            height, width = min(height, REFINED_SIDE), min(width, REFINED_SIDE)
+        frames, rate = (num_frames - 1) // slow + 1, resolved.frame_rate / slow
+        needed.append(anatomy.denoising(frames, height, width, rate))
+        if resolved.reference is not None:
+            downscale = resolved.reference.downscale
+            needed[-1] += anatomy.denoising(frames, height // downscale, width // downscale, rate)
+    return max(needed)
 
 
 def overhead(place: Place) -> int:

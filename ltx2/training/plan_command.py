@@ -1,22 +1,23 @@
-"""The command `python -m ltx2 plan`; heavy imports wait until it runs."""
+"""Says how much memory a training run needs; heavy imports wait until it is asked."""
 
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
 
-def plan(
-    config: Annotated[Path, typer.Argument(help="YAML file as for `train`.")],
-    size: Annotated[str, typer.Option(help="Size of the clips, WIDTHxHEIGHTxFRAMES.")],
-    memory: Annotated[
-        float | None, typer.Option(help="GiB of the card; says what to change if it is too little.")
-    ] = None,
-    frame_rate: Annotated[float, typer.Option(help="Pictures per second.")] = 24.0,
-) -> None:
-    """Tell how much memory a training run needs, without loading anything.
+def plan_training_run(config: Path, size: str, memory: float | None, frame_rate: float) -> None:
+    """Print how much memory a training run needs, without loading anything.
 
     A model file that is not there is taken for the published 19B.
+
+    Args:
+        config: YAML file as for `train`.
+        size: of the clips, WIDTHxHEIGHTxFRAMES.
+        memory: GiB of the card; says what to change if it is too little.
+        frame_rate: pictures per second.
+
+    Raises:
+        RequestError: the file or the size cannot be understood.
     """
     from ltx2.training.config import read_config
     from ltx2.training.plan import architecture_of, cheaper, plan_training

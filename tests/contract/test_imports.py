@@ -23,6 +23,7 @@ FLOORS = (
     {"training", "serving", "puppet"},
     {"ui"},
     {"given_options"},
+    {"plan_command"},
     {"__main__"},
 )
 """Parts of the package, low to high."""

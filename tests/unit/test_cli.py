@@ -66,6 +66,19 @@ def test_help_shows_how_to_use_every_command(command, shown):
         assert word in result.output
 
 
+def test_plan_tells_what_a_clip_needs_without_its_weights():
+    options = ["--model", "ltx-2-19b-dev", "--width", "1280", "--height", "704", "--frames", "121"]
+    result = run("plan", *options, "--device", "rtx-5090")
+    assert result.exit_code == 0, result.output
+    for words in ("18.876 billion", "536.7 TFLOP", "Taken: offload cpu", "on RTX 5090"):
+        assert words in result.output
+    as_json = run("plan", *options, "--device", "rtx-5090", "--json")
+    assert json.loads(as_json.output)["chosen"]["offload"] == "cpu"
+    assert_refused(run("plan", "--device", "abacus"), "rtx-4090")
+    assert_refused(run("plan", "--model", "nothing"), "There is no model")
+    assert_refused(run("plan", "run.yaml"), "--size")
+
+
 def test_help_loads_nothing_heavy():
     loaded = in_process("import sys, ltx2.__main__; print(*sys.modules)").stdout.split()
     assert not {"torch", "av", "numpy", "pydantic", "transformers", "gradio"} & set(loaded)

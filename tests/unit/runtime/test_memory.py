@@ -27,7 +27,7 @@ LARGE = replace(
     num_text_values=12_000_000_000,
     dtype="bfloat16",
     num_transformer_values=18_900_000_000,
-    visits=Visits(21_200_000_000, 390_000_000, 720_000_000, 1_000_000_000),
+    visits=Visits(21_200_000_000, 18_700_000_000, 390_000_000, 720_000_000, 1_000_000_000),
 )
 """About the published model."""
 
