@@ -15,8 +15,12 @@ from tests.conftest import ROOT
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("stand-in")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("stand-in")
+
+
+@pytest.fixture(scope="module")
+def address(folder):
     with served_page(stand_in(folder), folder, STAND_IN_STEP_S="0") as url:
         yield url
 
@@ -94,3 +98,30 @@ def test_nobody_skips_the_queue(address):
 @pytest.mark.parametrize("path", ["/etc/hostname", ROOT / "app.py", ROOT / "pyproject.toml"])
 def test_files_that_are_not_clips_are_not_served(address, path):
     assert status_of(f"{address}/gradio_api/file={path}") == 403
+
+
+def test_what_a_clip_tells_of_an_upload_does_not_lead_to_it(client, address, folder, tmp_path):
+    """Whoever gets a clip reads in its recipe the name and the digest of what it was made from."""
+    Image.new("RGB", (96, 96), "blue").save(tmp_path / "private.png")
+    video, _ = client.predict(
+        handle_file(tmp_path / "private.png"), "A blue ball.", api_name="/generate_video"
+    )
+    (keyframe,) = read_recipe(video).request.keyframes
+    digest, name = keyframe.image.sha256, keyframe.image.name
+    kept = folder / "data" / "inputs" / digest
+    assert kept.is_file()
+    (upload,) = (folder / "cache").rglob("private.png")
+    assert digest not in upload.parts
+    for path in (kept, folder / "cache" / digest / name, upload.parent):
+        assert status_of(f"{address}/gradio_api/file={path}") in (403, 404), path
+
+
+def test_a_visitors_clip_has_no_address_but_the_one_that_was_given_out(client, address, folder):
+    client.predict(prompt="A red ball.", api_name="/generate_video")
+    clips = list((folder / "data" / "clips").glob("*.mp4"))
+    lent = list((folder / "cache").glob("*/ltx2-*.mp4"))
+    assert clips
+    assert lent
+    for path in (*clips, folder / "data" / "jobs.sqlite", *(file.parent for file in lent)):
+        assert status_of(f"{address}/gradio_api/file={path}") in (403, 404), path
+    assert all(len(file.parent.name) == 32 for file in lent), "192 bits that nobody guesses"

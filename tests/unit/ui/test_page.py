@@ -6,7 +6,7 @@ import gradio as gr
 import pytest
 
 from ltx2.ui.api import GENERATE_VIDEO, GENERATE_VIDEO_PARAMETERS
-from ltx2.ui.page import build_page, describe_origin
+from ltx2.ui.page import build_page, describe_origin, serve
 from ltx2.ui.tabs import ExtraTab
 from tests.conftest import ROOT
 from tests.fakes.model import PROFILE
@@ -50,6 +50,16 @@ def test_asking_how_far_a_job_is_does_not_wait_behind_clips(page):
     ticks = [fn for fn in page.fns.values() if "tick" in str(fn.targets)]
     assert ticks
     assert not any(tick.queue for tick in ticks)
+
+
+def test_no_folder_is_served_and_nobody_skips_the_queue(queue, page, monkeypatch):
+    monkeypatch.setattr(page, "block_thread", lambda: None)
+    serve(page, queue, server_name="127.0.0.1", quiet=True)
+    try:
+        assert page.allowed_paths == []
+        assert page.api_open is False
+    finally:
+        page.close(verbose=False)
 
 
 def test_the_licence_of_the_weights_is_shown():
