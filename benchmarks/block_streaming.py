@@ -135,7 +135,7 @@ def run(path: Path, threads: int) -> dict[str, object]:
             device="cpu",
             stays=visits,
         )
-        homes = find_homes(network, file.parts, lambda n: n.removeprefix(TRANSFORMER.prefix))
+        homes = find_homes(network, file.stored, TRANSFORMER.prefix)
         stream = BlockStream(list(network.transformer_blocks), torch.device("cpu"), homes)
         read = sum(home.num_bytes for home in homes.values())
         seconds = []

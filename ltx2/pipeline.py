@@ -550,7 +550,7 @@ def _load_networks(
     networks = load_networks(found.file, dtype=dtype, device=home, stays=stays)
     fuse_loras(networks.transformer, loras)
     if offload is not Offload.NONE:
-        stream_networks(networks, device, found.file.parts)
+        stream_networks(networks, device, found.file)
     return networks
 
 

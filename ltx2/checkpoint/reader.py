@@ -290,15 +290,26 @@ class CheckpointFile:
         """
         from safetensors import SafetensorError, safe_open
 
+        from ltx2.checkpoint.stored import StoredTensor
+
         wanted = list(names)
         for part in self.parts:
             own = [name for name in wanted if self.stored[name][0] is part]
             if not own:
                 continue
             try:
-                with safe_open(part.path, framework="pt") as file:
+                with ExitStack() as stack:
+                    try:
+                        mapped = stack.enter_context(safe_open(part.path, framework="pt"))
+                    except RuntimeError:
+                        # Linux maps no file for writing, be it private, that is larger than memory.
+                        file = stack.enter_context(part.path.open("rb", buffering=0))
+                        for name in own:
+                            place = StoredTensor.of(part, self.stored[name][1])
+                            yield name, place.read(file.fileno())
+                        continue
                     for name in own:
-                        yield name, file.get_tensor(self.stored[name][1])
+                        yield name, mapped.get_tensor(self.stored[name][1])
             except (OSError, SafetensorError) as error:
                 _refuse(part.path, "changed while it was being read", cause=error)
 

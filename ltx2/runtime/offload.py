@@ -1,7 +1,7 @@
 """Lets the weights of a model visit the device instead of living there."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,8 +17,8 @@ from ltx2.checkpoint.layouts import (
     Component,
 )
 from ltx2.checkpoint.loader import Networks
-from ltx2.checkpoint.reader import Part
-from ltx2.runtime.streaming import BlockStream, find_homes
+from ltx2.checkpoint.reader import CheckpointFile, Part
+from ltx2.runtime.streaming import BlockStream, Stored, find_homes
 from ltx2.runtime.visitors import visits
 
 if TYPE_CHECKING:  # transformers takes seconds to import
@@ -26,14 +26,14 @@ if TYPE_CHECKING:  # transformers takes seconds to import
 
 
 def stream_networks(
-    networks: Networks, device: torch.device, parts: Sequence[Part] = ()
+    networks: Networks, device: torch.device, file: CheckpointFile
 ) -> tuple[BlockStream, ...]:
     """Lets the large parts of a model visit a device, and brings the rest there for good.
 
     Args:
         networks: in main memory; what is on the meta device is read at every visit.
         device: where they run.
-        parts: files with the values of tensors on the meta device.
+        file: with the values of tensors on the meta device.
     """
     vae = networks.video_vae
     runs: list[tuple[Component, nn.Module, Sequence[Sequence[nn.Module]]]] = [
@@ -43,9 +43,10 @@ def stream_networks(
         (AUDIO_CONNECTOR, networks.audio_connector, [[networks.audio_connector]]),
         (VIDEO_VAE, vae, [[vae.encoder], [vae.decoder]]),
     ]
+    stored = _stored(file)
     streams: list[BlockStream] = []
     for component, network, blocks in runs:
-        homes = find_homes(network, parts, _own_name(component))
+        homes = find_homes(network, stored, component.prefix)
         _settle(component, network, device)
         streams += [BlockStream(run, device, homes) for run in blocks]
     networks.audio_vae.to(device)
@@ -65,14 +66,23 @@ def stream_text_encoder(encoder: "TextEncoder", device: torch.device, folder: Pa
 
     model = encoder.model
     parts = [Part.open(path) for path in sorted(folder.glob("*.safetensors"))]
-    homes = find_homes(model, parts, lambda name: re.sub(TEXT_MODEL_PREFIX, "", name))
+    stored = {
+        re.sub(TEXT_MODEL_PREFIX, "", name): (part, name) for part in parts for name in part.tensors
+    }
+    homes = find_homes(model, stored)
     model.rotary_emb.to(device)
     for run in ([model.embed_tokens], list(model.layers), [model.norm]):
         BlockStream(run, device, homes)
 
 
-def _own_name(component: Component) -> Callable[[str], str]:
-    return lambda name: name.removeprefix(component.prefix)
+def _stored(file: CheckpointFile) -> Stored:
+    """Where everything is, bits and scales of weights too, by what their layers call them."""
+    bits = {
+        f"{name.removesuffix('.weight')}.{short}": file.stored[full]
+        for name, weight in file.quantized.items()
+        for short, full in weight.names.items()
+    }
+    return {**file.stored, **bits}
 
 
 @torch.no_grad()

@@ -9,9 +9,8 @@ Only for inference: nothing goes back to the home.
 """
 
 import mmap
-import os
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -23,75 +22,43 @@ import torch
 from torch import Tensor, nn
 
 from ltx2.checkpoint.reader import Part
+from ltx2.checkpoint.stored import StoredTensor
 from ltx2.errors import CheckpointError
 
 ALIGNMENT = 256
 """Bytes: every tensor begins at a multiple, as kernels like it."""
 
-DTYPES = {
-    "BOOL": torch.bool,
-    "U8": torch.uint8,
-    "I8": torch.int8,
-    "I32": torch.int32,
-    "I64": torch.int64,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-    "F32": torch.float32,
-    "F64": torch.float64,
-    "F8_E4M3": torch.float8_e4m3fn,
-    "F8_E5M2": torch.float8_e5m2,
-}
-"""PyTorch's types by the names that files use."""
-
-
-@dataclass(frozen=True)
-class StoredTensor:
-    """Where in a file the values of a tensor lie.
-
-    Attributes:
-        path: of the file.
-        start: byte at which they begin.
-        num_bytes: that they take.
-        dtype: that they are stored in.
-    """
-
-    path: Path
-    start: int
-    num_bytes: int
-    dtype: torch.dtype
-
-
 Homes = Mapping[Tensor, StoredTensor]
 """Of tensors on the meta device, which have a shape and no values."""
 
 
-def find_homes(
-    module: nn.Module, parts: Iterable[Part], own_name: Callable[[str], str]
-) -> dict[Tensor, StoredTensor]:
+Stored = Mapping[str, tuple[Part, str]]
+"""File of every tensor and what it is called there, by what networks call it."""
+
+
+def find_homes(module: nn.Module, stored: Stored, prefix: str = "") -> dict[Tensor, StoredTensor]:
     """Where the values of a module's tensors on the meta device lie.
 
     Args:
         module: that files hold.
-        parts: the files.
-        own_name: the module's name of a tensor in a file.
+        stored: all that they hold.
+        prefix: of the module's names in it.
 
     Raises:
         CheckpointError: the files lack a tensor, or hold it in another size or an unknown type.
     """
-    stored = {own_name(name): (part, name) for part in parts for name in part.tensors}
     homes = {}
     for own, tensor in module.state_dict(keep_vars=True).items():
         if not tensor.is_meta:
             continue
-        part, name = stored.get(own, (None, own))
-        info = None if part is None else part.tensors[name]
-        if part is None or info is None or info.dtype not in DTYPES or info.shape != tensor.shape:
+        place = stored.get(prefix + own)
+        home = None if place is None else StoredTensor.of(*place)
+        if home is None or home.shape != tensor.shape:
             raise CheckpointError(
                 f"{own[:120]!r} is not in the files as this model needs it.",
                 next_step="Use an unchanged download, or load the model with --offload cpu.",
             )
-        start, stop = part.extents[name]
-        homes[tensor] = StoredTensor(part.path, start, stop - start, DTYPES[info.dtype])
+        homes[tensor] = home
     return homes
 
 
@@ -179,25 +146,13 @@ class BlockStream:
             values = spot.arriving
             if values.dtype != stored.dtype:
                 values = torch.empty(values.shape, dtype=stored.dtype)
-            self._read(stored, values)
+            stored.read_into(values, self._file(stored.path))
             if spot.visiting is not values:
                 spot.visiting.copy_(values, non_blocking=True)
 
     def _position(self, spot: "_Spot") -> tuple[str, int]:
         stored = self._homes.get(spot.home)
         return ("", 0) if stored is None else (str(stored.path), stored.start)
-
-    def _read(self, stored: StoredTensor, values: Tensor) -> None:
-        view = values.view(-1).view(torch.uint8).numpy().data
-        done = 0
-        while done < stored.num_bytes:
-            count = os.preadv(self._file(stored.path), [view[done:]], stored.start + done)
-            if not count:
-                raise CheckpointError(
-                    f"{stored.path.name} was cut off while its model was used.",
-                    next_step="Download or copy the file again.",
-                )
-            done += count
 
     def _file(self, path: Path) -> int:
         if path not in self._files:

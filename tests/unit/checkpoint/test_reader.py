@@ -377,3 +377,26 @@ def test_a_file_that_cannot_take_its_place_leaves_nothing_behind(tmp_path):
     with pytest.raises(ResourceError):
         save_checkpoint(folder, TENSORS, {})
     assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_a_file_that_cannot_be_mapped_is_read(tmp_path, monkeypatch):
+    """As Linux refuses where a file is larger than memory."""
+    path = tmp_path / "w.safetensors"
+    tensors = {
+        "wide": torch.rand(3, 5),
+        "narrow": torch.rand(4).bfloat16(),
+        "one": torch.tensor(2.5),
+        "none": torch.zeros(0, 3),
+        "eight": torch.rand(4, 4).to(torch.float8_e4m3fn),
+    }
+    save_checkpoint(path, tensors, {})
+
+    def refuse(*_, **__):
+        raise RuntimeError("unable to mmap 37752887583 bytes")
+
+    monkeypatch.setattr("safetensors.safe_open", refuse)
+    found = CheckpointFile.open(path).read(tensors)
+    for name, tensor in tensors.items():
+        assert found[name].dtype == tensor.dtype
+        assert found[name].shape == tensor.shape
+        assert torch.equal(found[name].float(), tensor.float())

@@ -9,6 +9,7 @@ from ltx2.checkpoint.loader import load_networks
 from ltx2.errors import CheckpointError, RequestError
 from ltx2.runtime.visitors import VISITORS, visits
 from tests.tiny_checkpoint import write_tiny_model
+from tests.unit.checkpoint.test_quantized import LAYOUTS, encoded
 
 REQUEST = ltx2.Request(
     prompt="a ball", negative_prompt="a puppet", width=64, height=64, num_frames=9, num_steps=2
@@ -32,6 +33,16 @@ def test_a_clip_made_with_weights_that_visit_is_the_same_to_the_bit(folder, usua
     made = ltx2.load(folder, dtype=dtype, offload=offload)(REQUEST)
     assert np.array_equal(made.frames, expected.frames)
     assert np.array_equal(made.waveform, expected.waveform)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.__name__)
+def test_bits_of_quantised_files_visit_too(tmp_path, layout):
+    folder = write_tiny_model(tmp_path / "tiny", encoded(layout)[0])
+    expected = ltx2.load(folder, offload="none")(REQUEST)
+    for offload in ("cpu", "disk"):
+        made = ltx2.load(folder, offload=offload)(REQUEST)
+        assert np.array_equal(made.frames, expected.frames)
+        assert np.array_equal(made.waveform, expected.waveform)
 
 
 def test_left_on_disk_only_what_does_not_visit_takes_memory(folder):

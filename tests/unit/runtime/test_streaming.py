@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from ltx2.checkpoint.reader import Part, save_checkpoint
+from ltx2.checkpoint.reader import CheckpointFile, save_checkpoint
 from ltx2.errors import CheckpointError
 from ltx2.runtime.streaming import BlockStream, find_homes
 
@@ -42,7 +42,7 @@ def from_disk(network, path, dtype=None):
         tensors = {name: tensor.to(dtype) for name, tensor in tensors.items()}
     save_checkpoint(path, {f"own.{name}": tensor for name, tensor in tensors.items()}, {})
     stored = network.to("meta")
-    homes = find_homes(stored, [Part.open(path)], lambda name: name.removeprefix("own."))
+    homes = find_homes(stored, CheckpointFile.open(path).stored, "own.")
     return stored, BlockStream(list(stored), CPU, homes)
 
 
@@ -128,7 +128,7 @@ def test_files_that_lack_a_tensor_or_were_cut_off_are_refused(tmp_path):
     path = tmp_path / "w.safetensors"
     network, _ = from_disk(a_network(), path)
     with pytest.raises(CheckpointError, match="is not in the files"):
-        find_homes(network, [Part.open(path)], lambda name: f"other.{name}")
+        find_homes(network, CheckpointFile.open(path).stored, "other.")
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(CheckpointError, match="cut off"):
         network(X)
@@ -162,7 +162,7 @@ def test_on_a_gpu_blocks_come_on_a_stream_of_their_own_and_compute_the_same(tmp_
         path = tmp_path / "w.safetensors"
         save_checkpoint(path, network.state_dict(), {})
         network.to("meta")
-        homes = find_homes(network, [Part.open(path)], str)
+        homes = find_homes(network, CheckpointFile.open(path).stored)
         BlockStream(list(network), device, homes)
     else:
         for tensor in network.state_dict(keep_vars=True).values():
