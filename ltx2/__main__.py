@@ -74,6 +74,10 @@ def generate(  # noqa: PLR0913 - every option of the command is a parameter
         str | None, typer.Option(help='"cpu", "cuda", ...; found if not said.')
     ] = None,
     dtype: Annotated[str | None, typer.Option(help='"float32", "bfloat16", ...')] = None,
+    quantization: Annotated[
+        str | None,
+        typer.Option(help='How large weights are kept: "none" as in the file, "int8", "fp8".'),
+    ] = None,
     offload: Annotated[
         str | None,
         typer.Option(
@@ -263,6 +267,7 @@ def generate(  # noqa: PLR0913 - every option of the command is a parameter
             loras=loras,
             refiner=refiner,
             offload=offload or settings.offload,
+            quantization=quantization or settings.quantization,
             prompt_cache=settings.prompt_cache,
         )
         if made_by is not None:

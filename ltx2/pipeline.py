@@ -11,6 +11,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -45,6 +46,7 @@ from ltx2.generation.states import begin, initial_states
 from ltx2.geometry import num_audio_latents, num_samples
 from ltx2.inputs import Inputs
 from ltx2.model.config import CrossTimestep
+from ltx2.model.quantized import EightBits
 from ltx2.model.text import TextPath
 from ltx2.model.transformer import Transformer
 from ltx2.preview import OnPreview, Preview, PreviewPlan
@@ -56,10 +58,11 @@ from ltx2.runtime.offload import stream_networks, stream_text_encoder
 from ltx2.runtime.placement import (
     choose_device,
     choose_dtype,
+    choose_quantization,
     memory_explained,
 )
 from ltx2.runtime.prompt_cache import PromptCache, identity_of
-from ltx2.runtime.small import SMALL_MODEL_PARAMETERS
+from ltx2.runtime.small import SMALL_MODEL_PARAMETERS, is_small
 from ltx2.runtime.visitors import Offload, visits
 from ltx2.timeline import plan_windows
 
@@ -67,7 +70,7 @@ REMEMBERED_PROMPTS = 8
 """Contexts kept in memory, about 16 MB each for the published model."""
 
 
-def load(
+def load(  # noqa: PLR0913 - all that can be said of a model
     name_or_path: str | Path = "puppet",
     *,
     text_encoder: str | Path | None = None,
@@ -76,6 +79,7 @@ def load(
     loras: Sequence[tuple[str | Path, float]] = (),
     refiner: str | Path | None = None,
     offload: str = "auto",
+    quantization: str = "none",
     prompt_cache: Path | None = None,
 ) -> "Pipeline":
     """A pipeline with the networks of a model; its text encoder follows with the first prompt.
@@ -91,6 +95,11 @@ def load(
         refiner: what refines after an upscaling where the model itself needs many steps: a LoRA's
             file, a model of the same kind, or the name of a LoRA beside the model; found beside
             the model if not said.
+        offload: where weights wait that are not needed at the moment: "none" keeps all on the
+            device, "cpu" in main memory, "disk" in their files; "auto" takes what fits.
+        quantization: "int8" or "fp8" keeps the large weights of transformer and text encoder in
+            half the memory; "none" keeps them as in their files. What waits in files stays so.
+        prompt_cache: folder that remembers what prompts mean to a large model; None for none.
 
     Raises:
         CheckpointError: the model or a LoRA is not there, damaged, or does not fit.
@@ -109,15 +118,19 @@ def load(
     num_parameters = sum(info.num_elements for info in found.file.tensors.values())
     number = choose_dtype(dtype, num_parameters=num_parameters)
     usual = Request(prompt="any").resolve(found.profile)
-    anatomy = anatomy_of(found, dtype=str(number).removeprefix("torch."))
+    bits = choose_quantization(quantization, device=place)
+    anatomy = anatomy_of(found, dtype=str(number).removeprefix("torch."), quantization=quantization)
     placement = choose_placement(offload, usual, anatomy, look(str(place)))
-    with memory_explained("Choose --offload disk, or a device with more memory."):
+    with memory_explained(
+        "Choose --quantization int8, --offload disk, or a device with more memory."
+    ):
         # LoRAs first: one that cannot be used should not cost the wait for the model.
         read = [(read_lora(path), strength) for path, strength in chosen]
-        networks = _load_networks(found, number, place, placement.networks, read)
+        storage = _Storage(number, place, bits)
+        networks = _load_networks(found, storage, placement.networks, read)
     return Pipeline(
         networks,
-        lambda: _load_text_path(networks, text_folder, number, place, placement.text_encoder),
+        lambda: _load_text_path(networks, text_folder, storage, placement.text_encoder),
         name=found.name,
         profile=found.profile,
         fingerprint=found.file.fingerprint,
@@ -130,7 +143,9 @@ def load(
         refining=find_refining(found, refiner),
         remembered=None
         if prompt_cache is None or num_parameters < SMALL_MODEL_PARAMETERS
-        else PromptCache(prompt_cache, identity_of(found.file, text_folder, str(number))),
+        else PromptCache(
+            prompt_cache, identity_of(found.file, text_folder, f"{number} {quantization}")
+        ),
     )
 
 
@@ -179,8 +194,7 @@ class Pipeline:
         self.device = torch.device(device)
         self._load_text = load_text
         self._text: TextPath | None = None
-        num_parameters = sum(weight.numel() for weight in networks.transformer.parameters())
-        self._keeps_text = num_parameters < SMALL_MODEL_PARAMETERS
+        self._keeps_text = is_small(networks.transformer)
         self._context = lru_cache(REMEMBERED_PROMPTS)(self._encode)
         self._preview_plan = PreviewPlan()
 
@@ -537,17 +551,27 @@ def _listed(loras: Sequence[AppliedLora]) -> str:
     return f"the LoRA {shown}" if len(loras) == 1 else f"the LoRAs {shown}"
 
 
+class _Storage(NamedTuple):
+    """How and where weights are kept and computed with."""
+
+    dtype: torch.dtype
+    device: torch.device
+    quantization: EightBits | None
+
+
 def _load_networks(
     found: FoundModel,
-    dtype: torch.dtype,
-    device: torch.device,
+    storage: _Storage,
     offload: Offload,
     loras: Sequence[tuple[Lora, float]],
 ) -> Networks:
     """Networks with LoRAs in them, on the device or visiting it."""
+    dtype, device, quantization = storage
     home = "cpu" if offload is Offload.CPU else device
     stays = visits if offload is Offload.DISK else stay_nowhere
-    networks = load_networks(found.file, dtype=dtype, device=home, stays=stays)
+    networks = load_networks(
+        found.file, dtype=dtype, device=home, quantization=quantization, stays=stays
+    )
     fuse_loras(networks.transformer, loras)
     if offload is not Offload.NONE:
         stream_networks(networks, device, found.file)
@@ -557,14 +581,20 @@ def _load_networks(
 def _load_text_path(
     networks: Networks,
     folder: Path,
-    dtype: torch.dtype,
-    device: torch.device,
+    storage: _Storage,
     offload: Offload = Offload.NONE,
 ) -> TextPath:
     from ltx2.model.text.encoder import TextEncoder
 
+    dtype, device, quantization = storage
     home = device if offload is Offload.NONE else "cpu"
-    encoder = TextEncoder.load(folder, dtype=dtype, device=home, stays=offload is Offload.DISK)
+    encoder = TextEncoder.load(
+        folder,
+        dtype=dtype,
+        device=home,
+        quantization=quantization,
+        stays=offload is Offload.DISK,
+    )
     if offload is not Offload.NONE:
         stream_text_encoder(encoder, device, folder)
     width = encoder.model.config.hidden_size * encoder.num_states

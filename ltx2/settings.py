@@ -17,6 +17,9 @@ OFFLOADS = ("auto", "none", "cpu", "disk")
 THEMES = ("system", "light", "dark")
 """Looks of the page; "system" asks each browser."""
 
+QUANTIZATIONS = ("none", "int8", "fp8")
+"""How the weights of blocks may be kept that a file holds whole; "none" keeps them so."""
+
 PREFIX = "LTX2_"
 
 
@@ -33,6 +36,12 @@ def _dtype(value: str) -> str:
 def _offload(value: str) -> str:
     if value not in OFFLOADS:
         raise ValueError(f"one of {', '.join(OFFLOADS)}")
+    return value
+
+
+def _quantization(value: str) -> str:
+    if value not in QUANTIZATIONS:
+        raise ValueError(f"one of {', '.join(QUANTIZATIONS)}")
     return value
 
 
@@ -137,6 +146,13 @@ class Settings:
             '"cpu" in main memory, "disk" in their files.',
         ),
     ] = "auto"
+    quantization: Annotated[
+        str,
+        Setting(
+            _quantization,
+            "How large weights are kept: none as in their file, int8 or fp8 in half the memory.",
+        ),
+    ] = "none"
     data: Annotated[
         Path, Setting(Path, "Folder of the clips, of what is known about them, and of downloads.")
     ] = Path("outputs")

@@ -147,8 +147,9 @@ LTX_2 = Version(
         "guidance and negative prompt (dev)",
         "8 steps (distilled)",
         "two-stage upscaling",
+        "fp8 and fp4 files",
     ),
-    cannot=("fp8 and fp4 files",),
+    cannot=(),
 )
 LTX_2_3 = Version(
     "LTX-2.3 (22B, March 2026)",
@@ -158,6 +159,7 @@ LTX_2_3 = Version(
         "guidance and negative prompt (dev)",
         "8 steps (distilled)",
         "two-stage upscaling",
+        "fp8 and fp4 files",
     ),
     cannot=(
         "LoRAs of LTX-2 mostly do not fit it",

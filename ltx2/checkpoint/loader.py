@@ -18,7 +18,7 @@ from ltx2.checkpoint.layouts import (
     VOCODER,
     Component,
 )
-from ltx2.checkpoint.quantized import SIGNS_OF_QUANTISATION, QuantizedWeight
+from ltx2.checkpoint.quantized import SIGNS_OF_QUANTISATION, QuantizedWeight, is_quantizable
 from ltx2.checkpoint.reader import CheckpointFile, TensorInfo
 from ltx2.errors import CheckpointError
 from ltx2.model.audio_vae import AudioVAE, AudioVAEConfig
@@ -202,11 +202,6 @@ def load_component(
     return module.requires_grad_(False).eval()
 
 
-def is_quantizable(name: str) -> bool:
-    """Whether 8 bits are enough for a layer: those of blocks but their gates, which are small."""
-    return "blocks." in name and not name.endswith("to_gate_logits")
-
-
 @dataclass(frozen=True)
 class _Wanted:
     """How a network's weights are to be."""
@@ -244,7 +239,7 @@ def _fill(module: nn.Module, file: CheckpointFile, component: Component, wanted:
         own = names[full].removesuffix(".weight")
         if full in bits:
             state[names[full]] = tensor.to(wanted.device)
-        elif wanted.quantization and names[full] != own and own in linears and is_quantizable(own):
+        elif wanted.quantization and own in linears and is_quantizable(names[full]):
             # Where it will be computed, but for what Apple's GPUs cannot.
             tensor = tensor.to("cpu" if is_mps else wanted.device)
             quantized = quantize(tensor, wanted.quantization)

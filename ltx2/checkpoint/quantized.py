@@ -91,6 +91,34 @@ def find_quantized(
     return tensors, quantized
 
 
+def is_quantizable(name: str) -> bool:
+    """Whether 8 bits are enough for a tensor: weights of blocks' layers, but not of small gates.
+
+    Args:
+        name: in the transformer, or in a text encoder whose blocks are called layers.
+    """
+    is_weight = name.endswith(_WEIGHT) and ("blocks." in name or "layers." in name)
+    return is_weight and not name.endswith("to_gate_logits.weight")
+
+
+def kept_bytes(
+    info: "TensorInfo", *, item_size: int, stored_bytes: int | None, in_8_bits: bool
+) -> int:
+    """Bytes that a loaded tensor takes.
+
+    Args:
+        info: of the tensor.
+        item_size: bytes of a number of the type that it is computed in.
+        stored_bytes: of all its parts where the file has it in fewer bits; None otherwise.
+        in_8_bits: whether a weight of a layer is quantised as it is loaded.
+    """
+    if stored_bytes is not None:
+        return stored_bytes
+    if in_8_bits and len(info.shape) == 2:
+        return info.num_elements + 4 * info.shape[0]
+    return item_size * info.num_elements
+
+
 def padded_scales(rows: int, columns: int) -> int:
     """Scales of an NVFP4 weight of `rows` x `columns` numbers, in whole tiles."""
     high, wide = NVFP4_TILE

@@ -18,7 +18,7 @@ from ltx2.diffusion.tiles import TileLimits, plan_boxes, tiled
 from ltx2.model.transformer import ModalityInput, Transformer, Unchanging
 from ltx2.progress import ShouldCancel, never_cancel
 from ltx2.request import Guidance
-from ltx2.runtime.small import SMALL_MODEL_PARAMETERS
+from ltx2.runtime.small import is_small
 
 BATCHED_TOKENS = 8_192
 """Most video tokens of all passes together that are asked at once. Few tokens leave a processor
@@ -71,7 +71,7 @@ def sample(  # noqa: PLR0913 - all that a walk depends on
 def ask(transformer: Transformer, contexts: Contexts, guidance: Joint[Guidance]) -> Network:
     """The transformer as a network that answers several passes, at once where they are small."""
     # Positions and texts are the same in all steps of a walk, and so is what is made of them.
-    small = sum(weight.numel() for weight in transformer.parameters()) < SMALL_MODEL_PARAMETERS
+    small = is_small(transformer)
     unchanging: dict[tuple[Pass, ...], Joint[Unchanging]] = {}
 
     def network(

@@ -3,14 +3,15 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ltx2.checkpoint.catalog import FoundModel
 from ltx2.checkpoint.layouts import AUDIO_VAE, COMPONENTS, TRANSFORMER, VOCODER
-from ltx2.checkpoint.reader import Part, TensorInfo
+from ltx2.checkpoint.quantized import is_quantizable, kept_bytes
+from ltx2.checkpoint.reader import CheckpointFile, Part, TensorInfo
 from ltx2.errors import CheckpointError
 from ltx2.geometry import AUDIO_LATENTS_PER_SECOND, VideoCompression, num_audio_latents
 from ltx2.model.config import TransformerConfig
@@ -82,6 +83,9 @@ class Anatomy:
         stages: of its decoder.
         visits: how it runs in less memory than its weights take; None if it cannot.
         block_item: bytes of a weight in the transformer's blocks, where they are quantised.
+        in_8_bits: the same model with its large weights in 8 bits; None if they are already.
+
+    A weight in fewer bits counts as so many numbers of the type as take its bytes.
     """
 
     num_values: int
@@ -94,6 +98,7 @@ class Anatomy:
     stages: tuple[Stage, ...]
     visits: Visits | None = None
     block_item: float | None = None
+    in_8_bits: "Anatomy | None" = None
 
     @property
     def weights(self) -> int:
@@ -176,16 +181,25 @@ class Anatomy:
         return colours * item + max(CONVOLUTION_COPIES * features * item, colours * PICTURE_BYTES)
 
 
-def anatomy_of(found: FoundModel, *, dtype: str) -> Anatomy | None:
+def anatomy_of(found: FoundModel, *, dtype: str, quantization: str = "none") -> Anatomy | None:
     """Sizes of a model that is computed in a type; None if its headers do not tell them.
 
     Args:
         found: the model.
         dtype: as settings say it; "auto" chooses as loading does.
+        quantization: likewise.
     """
+    tensors = found.file.tensors
+    num_transformer = sum(info.num_elements for info in TRANSFORMER.own(tensors).values())
+    if dtype == "auto":
+        dtype = usual_dtype(sum(info.num_elements for info in tensors.values()))
+    in_8_bits = quantization != "none"
     try:
-        text = text_tensors(found.text_encoder)
-        return measure_anatomy(found.file.tensors, found.file.config, text, dtype=dtype)
+        kept = _as_kept(found.file, ITEM_SIZE[dtype], in_8_bits=in_8_bits)
+        text = _text_as_kept(found.text_encoder, ITEM_SIZE[dtype], in_8_bits=in_8_bits)
+        narrow = None if in_8_bits else anatomy_of(found, dtype=dtype, quantization="int8")
+        sizes = measure_anatomy(kept, found.file.config, text, dtype=dtype)
+        return replace(sizes, num_transformer_values=num_transformer, in_8_bits=narrow)
     except (CheckpointError, LookupError, TypeError, ValueError):
         return None  # loading says what is wrong with it
 
@@ -232,6 +246,34 @@ def text_tensors(folder: Path | None) -> list[tuple[str, TensorInfo]]:
     """Names and sizes of the tensors in a text encoder's folder; none without one."""
     files = () if folder is None else sorted(folder.glob("*.safetensors"))
     return [item for file in files for item in Part.open(file).tensors.items()]
+
+
+def _as_kept(file: CheckpointFile, item_size: int, *, in_8_bits: bool) -> Mapping[str, TensorInfo]:
+    """Tensors as if each were a list of as many numbers of the type as its bytes take."""
+    kept = {}
+    blocks = {TRANSFORMER.prefix + own for own in TRANSFORMER.own(file.tensors)}
+    for name, info in file.tensors.items():
+        stored = None
+        if name in file.quantized:
+            places = [file.stored[part] for part in file.quantized[name].names.values()]
+            extents = [part.extents[own] for part, own in places]
+            stored = sum(stop - start for start, stop in extents)
+        narrow = in_8_bits and name in blocks and is_quantizable(name)
+        size = kept_bytes(info, item_size=item_size, stored_bytes=stored, in_8_bits=narrow)
+        kept[name] = replace(info, shape=(math.ceil(size / item_size),))
+    return kept
+
+
+def _text_as_kept(
+    folder: Path | None, item_size: int, *, in_8_bits: bool
+) -> Sequence[tuple[str, TensorInfo]]:
+    """The same of a text encoder."""
+    kept = []
+    for name, info in text_tensors(folder):
+        narrow = in_8_bits and is_quantizable(name)
+        size = kept_bytes(info, item_size=item_size, stored_bytes=None, in_8_bits=narrow)
+        kept.append((name, replace(info, shape=(math.ceil(size / item_size),))))
+    return kept
 
 
 def _visits(tensors: Mapping[str, TensorInfo], of_text: Iterable[tuple[str, TensorInfo]]) -> Visits:

@@ -6,7 +6,9 @@ from contextlib import contextmanager
 import torch
 
 from ltx2.errors import RequestError, ResourceError
+from ltx2.model.quantized import EightBits
 from ltx2.runtime.small import usual_dtype
+from ltx2.settings import QUANTIZATIONS
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
@@ -46,6 +48,25 @@ def choose_dtype(dtype: str, *, num_parameters: int) -> torch.dtype:
             f"The dtype {dtype!r} is unknown.", next_step=f"Choose auto, {', '.join(_DTYPES)}."
         )
     return _DTYPES[dtype]
+
+
+def choose_quantization(quantization: str, *, device: torch.device) -> EightBits | None:
+    """How large weights are kept; None as in their files.
+
+    Raises:
+        RequestError: it is unknown, or the device has no such numbers.
+    """
+    if quantization == "fp8" and device.type == "mps":
+        raise RequestError(
+            "Apple's GPUs have no 8 bits of floating point.", next_step="Choose int8."
+        )
+    kinds: dict[str, EightBits | None] = {"none": None, "int8": "int8", "fp8": "fp8"}
+    if quantization in kinds:
+        return kinds[quantization]
+    raise RequestError(
+        f"The quantization {quantization!r} is unknown.",
+        next_step=f"Choose {', '.join(QUANTIZATIONS)}.",
+    )
 
 
 @contextmanager

@@ -22,7 +22,7 @@ class Change:
 
     Attributes:
         request: the changed one; None if the server has to be started differently.
-        dtype: for the server; None if the request alone changes.
+        dtype: for the server; None if it stays.
         sentence: the change in words.
     """
 
@@ -164,6 +164,8 @@ def _cheapest_change(
         return _change_to(max(found, key=_volume), request, resolved)
     if anatomy.dtype == "float32" and is_enough(resolved, replace(anatomy, dtype="bfloat16")):
         return Change(None, "bfloat16", "Start the server with LTX2_DTYPE=bfloat16.")
+    if anatomy.in_8_bits is not None and is_enough(resolved, anatomy.in_8_bits):
+        return Change(None, None, "Start the server with LTX2_QUANTIZATION=int8.")
     return None
 
 

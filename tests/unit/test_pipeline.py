@@ -22,6 +22,7 @@ from ltx2.errors import (
 )
 from ltx2.generation.codec import decode_video
 from ltx2.geometry import num_samples
+from ltx2.model.quantized import QuantizedLinear
 from ltx2.model.video_vae import TileSize
 from ltx2.preview import PreviewPlan
 from ltx2.request import Guidance, Request
@@ -327,7 +328,7 @@ def test_the_text_encoder_of_a_large_model_makes_room_once_the_prompt_is_read(
 ):
     pipeline(a_request())
     assert pipeline._text is not None
-    monkeypatch.setattr("ltx2.pipeline.SMALL_MODEL_PARAMETERS", 1)
+    monkeypatch.setattr("ltx2.pipeline.is_small", lambda network: False)
     large = ltx2.load(folder, device="cpu")
     load_text, alive, loaded = large._load_text, [], []
 
@@ -520,3 +521,22 @@ def test_requests_are_not_changed(pipeline):
     copy = request.model_copy()
     pipeline(request)
     assert request == copy
+
+
+@pytest.mark.parametrize("quantization", ["int8", "fp8"])
+def test_a_model_in_8_bits_makes_nearly_the_same_clip_with_every_layer_of_blocks_in_them(
+    folder, pipeline, quantization
+):
+    narrow = ltx2.load(folder, device="cpu", quantization=quantization)
+    layers = [m for m in narrow.networks.transformer.modules() if isinstance(m, QuantizedLinear)]
+    assert len(layers) == 2 * 28
+    text = narrow._load_text().encoder.model
+    assert all(isinstance(layer.mlp.up_proj, QuantizedLinear) for layer in text.layers)
+    clip, whole = narrow(a_request(num_frames=9)), pipeline(a_request(num_frames=9))
+    difference = np.abs(clip.frames.astype(float) - whole.frames)
+    assert 0 < difference.mean() < 5.0
+
+
+def test_an_unknown_quantization_is_refused(folder):
+    with pytest.raises(RequestError, match="'int4' is unknown"):
+        ltx2.load(folder, quantization="int4")

@@ -13,6 +13,7 @@ from transformers import AutoConfig, AutoTokenizer, Gemma3TextConfig, Gemma3Text
 from transformers.utils.logging import disable_progress_bar
 
 from ltx2.errors import CheckpointError, RequestError
+from ltx2.model.quantized import EightBits, quantize_linears
 
 MAX_PROMPT_TOKENS = 1024
 """Context length that the released model was trained with."""
@@ -78,6 +79,7 @@ class TextEncoder(nn.Module):
         dtype: torch.dtype = torch.bfloat16,
         device: torch.device | str = "cpu",
         *,
+        quantization: EightBits | None = None,
         stays: bool = False,
     ) -> "TextEncoder":
         """The text encoder of a folder in the layout of transformers, tokenizer included.
@@ -86,12 +88,15 @@ class TextEncoder(nn.Module):
             folder: that holds it.
             dtype: what to compute in.
             device: where it goes.
+            quantization: how the weights of its layers are kept; None as they are.
             stays: leaves the weights in their files, for whoever streams them.
 
         Raises:
             CheckpointError: the folder is missing, damaged or holds another model.
         """
         model = load_text_model(folder, dtype, stays=stays)
+        if quantization is not None and not stays:
+            quantize_linears(model, quantization, lambda name, _: name.startswith("layers."))
         try:
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         except Exception as error:  # the tokenizers library raises bare Exception

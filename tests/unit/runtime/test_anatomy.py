@@ -5,6 +5,7 @@ import torch
 
 from ltx2.checkpoint.catalog import find_model
 from ltx2.checkpoint.layouts import AUDIO_VAE, TRANSFORMER, VOCODER
+from ltx2.checkpoint.loader import load_networks
 from ltx2.model.video_vae import VideoVAEConfig
 from ltx2.runtime import anatomy
 from ltx2.runtime.anatomy import anatomy_of
@@ -82,3 +83,22 @@ def test_headers_that_do_not_tell_the_sizes_are_no_failure(found, monkeypatch):
     for section in ({}, {"decoder_blocks": 3}, {"patch_size": 4, "latent_channels": 8}):
         monkeypatch.setitem(found.file.config, "vae", section)
         assert anatomy_of(found, dtype="auto") is None
+
+
+def test_weights_in_8_bits_are_counted_as_they_are_loaded(found):
+    """Exactly the bytes that the networks take, and no change for the other numbers."""
+    wide = anatomy_of(found, dtype="float32")
+    narrow = anatomy_of(found, dtype="float32", quantization="int8")
+    networks = load_networks(found.file, dtype=torch.float32, device="cpu", quantization="int8")
+    taken = sum(
+        tensor.numel() * tensor.element_size()
+        for network in vars(networks).values()
+        for tensor in network.state_dict().values()
+    )
+    assert taken <= narrow.weights < 1.001 * taken
+    assert narrow.weights < wide.weights
+    assert narrow.text_encoder < 0.6 * wide.text_encoder
+    assert narrow.visits.block < 0.5 * wide.visits.block
+    assert wide.in_8_bits == narrow
+    assert narrow.in_8_bits is None
+    assert narrow.num_transformer_values == wide.num_transformer_values

@@ -108,6 +108,14 @@ def test_where_no_clip_fits_another_number_type_is_offered_if_it_helps():
     assert verdict(REQUEST, 20_000_000_000, anatomy=BIG).change is None
 
 
+def test_where_that_does_not_help_weights_in_8_bits_are_offered():
+    narrow = replace(BIG, num_values=BIG.num_values // 2)
+    free = int(needed(REQUEST, narrow) * MARGIN) + 1
+    change = verdict(REQUEST, free, anatomy=replace(BIG, in_8_bits=narrow)).change
+    assert (change.request, change.dtype) == (None, None)
+    assert change.sentence == "Start the server with LTX2_QUANTIZATION=int8."
+
+
 @pytest.mark.parametrize(
     ("anatomy", "place"), [(None, Place(False, 1)), (SMALL, None)], ids=["model", "device"]
 )
