@@ -10,6 +10,7 @@ pytestmark = pytest.mark.browser
 
 MEASURED = "two-sides-one"
 
+
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
     folder = tmp_path_factory.mktemp("suites")
