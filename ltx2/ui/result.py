@@ -43,6 +43,18 @@ COPY_LINK_JS = """
 }
 """
 
+SAVE_JS = """
+(recipe) => {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([recipe], {type: "application/json"}));
+    link.download = `ltx2-${JSON.parse(recipe).request.seed}.json`;
+    link.click();
+    URL.revokeObjectURL(link.href);
+    return [];
+}
+"""
+"""The recipe as a file called like its clip; Gradio's own button calls every one file.json."""
+
 
 @dataclass(frozen=True)
 class Shown:
@@ -113,9 +125,11 @@ def build_result() -> Result:
                 show_line_numbers=False,
                 wrap_lines=True,
                 max_lines=30,
-                buttons=["copy", "download"],
+                buttons=["copy"],
             )
+            save = gr.Button(label("Save as a file"), size="sm", elem_id="save-recipe")
     link.click(None, None, None, js=COPY_LINK_JS, api_visibility="private")
+    save.click(None, recipe, None, js=SAVE_JS, api_visibility="private")
     return Result(
         status=status,
         use_failed=use_failed,
