@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import wraps
 from importlib import import_module
 from pathlib import Path
@@ -22,6 +22,7 @@ import typer
 from ltx2.errors import CheckpointError, GenerationCancelled, LTX2Error, MediaError, RequestError
 from ltx2.given_options import GivenOptions, parse_upscale
 from ltx2.plan_command import plan
+from ltx2.progress import ignore_progress
 from ltx2.serving.deploy_command import deploy_space
 from ltx2.settings import Settings
 from ltx2.training.commands import train
@@ -195,6 +196,9 @@ def generate(  # noqa: PLR0913 - every option of the command is a parameter
 
     What is not said is taken from --recipe, then from the model's usual settings. A recipe also
     chooses the model and LoRAs that it was made with, unless --model or --lora is said.
+
+    Started by torchrun, several processes make one clip together, or with --best-of as many clips
+    at once.
     """
     options: dict[str, Any] = {
         "prompt": prompt,
@@ -257,34 +261,43 @@ def generate(  # noqa: PLR0913 - every option of the command is a parameter
         usual_encoder = settings.text_encoder if model or chosen == settings.model else None
 
         import ltx2
+        from ltx2.runtime.parallel import joined, own_device, share_tokens
 
         started = time.monotonic()
-        pipeline = ltx2.load(
-            chosen,
-            text_encoder=text_encoder or usual_encoder,
-            device=device or settings.device,
-            dtype=dtype or settings.dtype,
-            loras=loras,
-            refiner=refiner,
-            offload=offload or settings.offload,
-            quantization=quantization or settings.quantization,
-            prompt_cache=settings.prompt_cache,
-        )
-        if made_by is not None:
-            for difference in pipeline.differences_from(made_by):
-                typer.echo(f"Warning: {difference} The clip will differ.", err=True)
-        request = _with_guidance(request, pipeline.profile, guidance)
-        with _progress_bars() as show:
-            clip = ltx2.best_of(
-                pipeline,
-                request,
-                best_of,
-                score,
-                inputs=inputs,
-                on_progress=show,
-                should_cancel=_ctrl_c.is_set,
+        place = own_device(device or settings.device)
+        with joined(place) as team:
+            pipeline = ltx2.load(
+                chosen,
+                text_encoder=text_encoder or usual_encoder,
+                device=place,
+                dtype=dtype or settings.dtype,
+                loras=loras,
+                refiner=refiner,
+                offload=offload or settings.offload,
+                quantization=quantization or settings.quantization,
+                prompt_cache=settings.prompt_cache,
             )
-        _save(clip, output)
+            if made_by is not None:
+                for difference in pipeline.differences_from(made_by):
+                    typer.echo(f"Warning: {difference} The clip will differ.", err=True)
+            request = _with_guidance(request, pipeline.profile, guidance)
+            if best_of == 1 and team.size > 1:
+                share_tokens(pipeline.networks.transformer, team)
+            with _progress_bars() if team.rank == 0 else nullcontext(ignore_progress) as show:
+                clip = ltx2.best_of(
+                    pipeline,
+                    request,
+                    best_of,
+                    score,
+                    inputs=inputs,
+                    on_progress=show,
+                    should_cancel=_ctrl_c.is_set,
+                    team=team,
+                )
+            if team.rank == 0:
+                _save(clip, output)
+    if team.rank:
+        return
     height, width = clip.frames.shape[1:3]
     typer.echo(
         f"{output}: {width} x {height} pixels, {clip.duration_s:.2f} s, "
