@@ -22,8 +22,8 @@ from ltx2.ui.language import label, phrase, retold, say
 STAGES = {
     "start": (phrase("Starting"), 0.0, 0.0),
     "load": (phrase("Loading the model"), 0.0, 0.05),
-    "encode prompt": (phrase("Reading the prompt"), 0.05, 0.1),
-    "read files": (phrase("Reading the files"), 0.05, 0.1),
+    "encode prompt": (phrase("Reading the prompt"), 0.05, 0.08),
+    "read files": (phrase("Reading the files"), 0.08, 0.1),
     "denoise": (phrase("Making picture and sound"), 0.1, 0.8),
     "enlarge space": (phrase("Enlarging the picture"), 0.8, 0.81),
     "enlarge time": (phrase("Adding pictures in between"), 0.81, 0.82),
