@@ -109,8 +109,15 @@ def generate(  # noqa: PLR0913 - every option of the command is a parameter
     ] = None,
     lora: Annotated[
         list[str] | None,
-        typer.Option(metavar="FILE[:STRENGTH]", help="LoRA to add, 1 if not said; repeatable."),
+        typer.Option(
+            metavar="FILE[:STRENGTH[/SOUND]]",
+            help="LoRA to add, 1 if not said; another strength for the sound; repeatable.",
+        ),
     ] = None,
+    live_loras: Annotated[
+        bool,
+        typer.Option("--live-loras", help="Compute LoRAs beside the weights they change."),
+    ] = False,
     stg_mode: Annotated[
         str | None, typer.Option(help='What --stg disturbs with: "values", "drop" or "none".')
     ] = None,
@@ -249,7 +256,10 @@ def generate(  # noqa: PLR0913 - every option of the command is a parameter
         made_by = None if recipe is None else _read_recipe(recipe)
         loras = [_lora(text) for text in lora or ()]
         if made_by is not None and lora is None:
-            loras = [(Path(applied.file), applied.strength) for applied in made_by.loras]
+            loras = [
+                (Path(applied.file), applied.strength, applied.audio_strength)
+                for applied in made_by.loras
+            ]
         from ltx2.inputs import Inputs
 
         inputs = Inputs()
@@ -272,6 +282,7 @@ def generate(  # noqa: PLR0913 - every option of the command is a parameter
                 device=place,
                 dtype=dtype or settings.dtype,
                 loras=loras,
+                live_loras=live_loras,
                 refiner=refiner,
                 offload=offload or settings.offload,
                 quantization=quantization or settings.quantization,
@@ -399,20 +410,21 @@ def _blocks(text: str) -> tuple[int, ...]:
     return blocks
 
 
-def _lora(text: str) -> tuple[Path, float]:
-    """File and strength of "FILE" or "FILE:STRENGTH"; file names may hold colons."""
+def _lora(text: str) -> tuple[Path, float] | tuple[Path, float, float | None]:
+    """LoRA of "FILE", "FILE:STRENGTH" or "FILE:STRENGTH/SOUND"; file names may hold colons."""
     name, colon, strength = text.rpartition(":")
     if not colon or Path(text).exists():
         return Path(text), 1.0
+    video, slash, audio = strength.partition("/")
     try:
-        number = float(strength)
+        numbers = float(video), float(audio) if slash else 0.0
     except ValueError:
         return Path(text), 1.0
-    if not math.isfinite(number):
+    if not all(math.isfinite(number) for number in numbers):
         raise RequestError(
             f"The strength of the LoRA {name} is {strength}.", next_step="Write a number like 0.8."
         )
-    return Path(name), number
+    return (Path(name), *numbers) if slash else (Path(name), numbers[0])
 
 
 def _request(
