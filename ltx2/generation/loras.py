@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from torch import Tensor
 
 from ltx2.checkpoint.catalog import FoundModel, LoraChoice, find_lora
-from ltx2.checkpoint.layouts import TRANSFORMER
+from ltx2.checkpoint.components import TRANSFORMER
 from ltx2.checkpoint.lora import Lora, LoraStack, Strengths, read_lora
 from ltx2.errors import RequestError
 from ltx2.model.transformer import Transformer
