@@ -247,9 +247,10 @@ class _Place:
 
 def _large_pages(count: int) -> Tensor:
     """Memory in pages of 2 MB where the system has them: filling small ones anew takes longer."""
-    memory = mmap.mmap(-1, max(1, count))
-    if hasattr(mmap, "MADV_HUGEPAGE"):
-        memory.madvise(mmap.MADV_HUGEPAGE)
+    if not hasattr(mmap, "MADV_HUGEPAGE"):
+        return torch.empty(count, dtype=torch.uint8)
+    memory = mmap.mmap(-1, max(1, count), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    memory.madvise(mmap.MADV_HUGEPAGE)
     return torch.frombuffer(memory, dtype=torch.uint8)
 
 
