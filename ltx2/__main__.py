@@ -86,6 +86,14 @@ def generate(  # noqa: PLR0913 - every option of the command is a parameter
             "in their files; found if not said."
         ),
     ] = None,
+    attention: Annotated[
+        str | None,
+        typer.Option(help='Kernel: "auto", "flash", "cudnn", "efficient" or "math".'),
+    ] = None,
+    compilation: Annotated[
+        str | None,
+        typer.Option("--compile", help='The transformer: "none", "blocks", or CUDA "graphs" too.'),
+    ] = None,
     seconds: Annotated[float | None, typer.Option(help="Length.")] = None,
     frames: Annotated[int | None, typer.Option(help="Length in pictures.")] = None,
     width: Annotated[int | None, typer.Option(help="Pixels.")] = None,
@@ -286,6 +294,8 @@ def generate(  # noqa: PLR0913 - every option of the command is a parameter
                 refiner=refiner,
                 offload=offload or settings.offload,
                 quantization=quantization or settings.quantization,
+                attention=attention or settings.attention,
+                compilation=compilation or settings.compile,
                 prompt_cache=settings.prompt_cache,
             )
             if made_by is not None:

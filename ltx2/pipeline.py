@@ -53,6 +53,7 @@ from ltx2.preview import OnPreview, Preview, PreviewPlan
 from ltx2.progress import OnProgress, Progress, ShouldCancel, ignore_progress, never_cancel
 from ltx2.request import AppliedLora, Guidance, ModelProfile, Recipe, Request
 from ltx2.runtime.anatomy import anatomy_of
+from ltx2.runtime.kernels import choose_attention, compile_blocks
 from ltx2.runtime.memory import choose_placement, look
 from ltx2.runtime.offload import stream_networks, stream_text_encoder
 from ltx2.runtime.placement import (
@@ -84,6 +85,8 @@ def load(  # noqa: PLR0913 - all that can be said of a model
     refiner: str | Path | None = None,
     offload: str = "auto",
     quantization: str = "none",
+    attention: str = "auto",
+    compilation: str = "none",
     prompt_cache: Path | None = None,
 ) -> "Pipeline":
     """A pipeline with the networks of a model; its text encoder follows with the first prompt.
@@ -104,6 +107,10 @@ def load(  # noqa: PLR0913 - all that can be said of a model
             device, "cpu" in main memory, "disk" in their files; "auto" takes what fits.
         quantization: "int8" or "fp8" keeps the large weights of transformer and text encoder in
             half the memory; "none" keeps them as in their files. What waits in files stays so.
+        attention: kernel of the transformer's attention: "flash", "cudnn", "efficient", "math";
+            "auto" leaves the choice to PyTorch.
+        compilation: "blocks" compiles the transformer's blocks, "graphs" also records them as CUDA
+            graphs; weights cannot visit then.
         prompt_cache: folder that remembers what prompts mean to a large model; None for none.
 
     Raises:
@@ -124,6 +131,8 @@ def load(  # noqa: PLR0913 - all that can be said of a model
     usual = Request(prompt="any").resolve(found.profile)
     bits = choose_quantization(quantization, device=place)
     anatomy = anatomy_of(found, dtype=str(number).removeprefix("torch."), quantization=quantization)
+    if compilation != "none" and offload == "auto":
+        offload = "none"  # compiled blocks have their weights beside them
     placement = choose_placement(offload, usual, anatomy, look(str(place)))
     with memory_explained(
         "Choose --quantization int8, --offload disk, or a device with more memory."
@@ -134,6 +143,8 @@ def load(  # noqa: PLR0913 - all that can be said of a model
         networks = _load_networks(found, storage, placement.networks)
         model_loras = ModelLoras(found, networks.transformer, live=live_loras)
         model_loras.use(read)
+    choose_attention(networks.transformer, attention)
+    compile_blocks(networks.transformer, compilation)
     return Pipeline(
         networks,
         lambda: _load_text_path(networks, text_folder, storage, placement.text_encoder),

@@ -12,14 +12,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ltx2.errors import RequestError
+from ltx2.model.attention import Attend
 from ltx2.model.block import TransformerBlock
 from ltx2.model.transformer import ModalityInput, Transformer
 
@@ -113,8 +114,9 @@ def share_tokens(transformer: Transformer, team: Team) -> None:
     shares = _Shares(team)
     for block in transformer.transformer_blocks:
         assert isinstance(block, TransformerBlock)
-        block.attn1.attend = shares.attend_among_tokens
-        block.video_to_audio_attn.attend = shares.attend_to_tokens
+        attention, to_audio = block.attn1, block.video_to_audio_attn
+        attention.attend = partial(shares.attend_among_tokens, attention.attend)
+        to_audio.attend = partial(shares.attend_to_tokens, to_audio.attend)
     transformer.register_forward_pre_hook(shares.split)
     transformer.register_forward_hook(shares.join)
 
@@ -151,24 +153,20 @@ class _Shares:
         return torch.cat(self._gathered(video), dim=1)[:, : self._count], audio
 
     def attend_among_tokens(
-        self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None
+        self, attend: Attend, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None
     ) -> Tensor:
         """Attention [B, N, T/P, K] of a share of the tokens to all of them."""
-        assert mask is None
         query, key, value = (self._to_heads(x) for x in (query, key, value))
-        answers = F.scaled_dot_product_attention(
-            query, key[:, :, : self._count], value[:, :, : self._count]
-        )
+        answers = attend(query, key[:, :, : self._count], value[:, :, : self._count], mask)
         return self._to_tokens(answers)
 
     def attend_to_tokens(
-        self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None
+        self, attend: Attend, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None
     ) -> Tensor:
         """Attention [B, N, T_a, K] of tokens that all processes hold to the shares of all."""
-        assert mask is None
         key, value = (self._to_heads(x)[:, :, : self._count] for x in (key, value))
         own = query.chunk(self._team.size, dim=1)[self._team.rank]
-        answers = F.scaled_dot_product_attention(own, key, value)
+        answers = attend(own, key, value, mask)
         return torch.cat(self._gathered(answers), dim=1)
 
     def _own(self, x: Tensor, dim: int) -> Tensor:

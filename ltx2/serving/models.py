@@ -277,6 +277,8 @@ def _offer(model: str, settings: Settings, weights: Sequence[Found]) -> Offer:
             quantization=settings.quantization,
             loras=loras,
             offload=settings.offload,
+            attention=settings.attention,
+            compilation=settings.compile,
             prompt_cache=settings.prompt_cache,
         )
         return partial(pipeline, inputs=ltx2.Inputs(settings.data / INPUTS_FOLDER))
