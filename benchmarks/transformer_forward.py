@@ -4,37 +4,45 @@ A guided step asks in four ways (prompt, negative prompt, disturbed self-attenti
 apart), as a pipeline runs it: diffusers takes the two prompts as a batch and the others one by one.
 Ours keeps between steps what positions and texts decide, so the first step is not timed.
 
-A shared machine has good and bad minutes. So the two take turns, each turn gives one ratio of
-processor seconds (which, unlike wall-clock, leave out what other programs used), and the median
-of the ratios counts. A ratio below 1 means that ours is faster.
+Ours runs as our pipeline runs it, which on CPUs keeps freed memory for its next operation
+(`ltx2/runtime/allocator.py`). diffusers leaves that to its users; it takes part as it comes and,
+to tell the one gain from the other, with our memory settings.
 
-    python -m benchmarks.transformer_forward [--size puppet|block] [--step] [--repeats N]
+A ratio below 1 means that ours is faster. Beside it stands the share of the processor's matrix
+peak: operations of the forward's matrix products and attentions in its time, relative to those of
+one large product.
+
+    python -m benchmarks.transformer_forward [--size puppet|small|block] [--step] [--rounds N]
         [--threads N]
 """
 
 import argparse
-import statistics
-import time
-from collections.abc import Callable
+import math
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, Literal
 
 import torch
 from diffusers import LTX2VideoTransformer3DModel
 from torch import Tensor
 
+from benchmarks.turns import Contender, Outputs, Run, take_turns
 from ltx2.checkpoint.keymaps import TRANSFORMER_TO_DIFFUSERS, rename
 from ltx2.diffusion.guidance import Pass
 from ltx2.diffusion.state import Joint, LatentState
 from ltx2.generation.sampling import ask
-from ltx2.model.config import TransformerConfig
+from ltx2.model.config import StreamConfig, TransformerConfig
 from ltx2.model.transformer import ModalityInput, Transformer
 from ltx2.request import Guidance
+from ltx2.runtime.allocator import memory_reused
+from ltx2.runtime.flops import Tokens, transformer_flops
 from ltx2.training.puppet import architecture
 
-Velocities = tuple[Tensor, Tensor]
-
 SIGMA = 0.7
+
+CPU = torch.device("cpu")
+
+Kind = Literal["forward", "step"]
 
 
 @dataclass(frozen=True)
@@ -44,7 +52,7 @@ class Size:
     Attributes:
         video_grid: latent frames, height and width; their product is the number of tokens.
         audio_tokens, text_tokens: tokens of the other two sequences.
-        repeats: timed forwards of each side, by default.
+        rounds: timed runs of each side, by default.
         agreement: largest difference of the outputs that rounding explains, relative to the
             largest output.
     """
@@ -54,20 +62,33 @@ class Size:
     audio_tokens: int
     text_tokens: int
     dtype: torch.dtype
-    repeats: int
+    rounds: int
     agreement: float
 
 
 def _puppet(dtype: torch.dtype, agreement: float) -> Size:
     config = TransformerConfig.from_metadata(architecture.CONFIG)
-    return Size(config, (7, 6, 6), 51, 128, dtype, repeats=31, agreement=agreement)
+    return Size(config, (7, 6, 6), 51, 128, dtype, rounds=31, agreement=agreement)
 
 
 SIZES = {
     "puppet float32": _puppet(torch.float32, 1e-4),
     "puppet bfloat16": _puppet(torch.bfloat16, 5e-2),
+    "small bfloat16": Size(
+        TransformerConfig(
+            num_layers=2,
+            video=StreamConfig(128, 128, 8, 128, (20.0, 2048.0, 2048.0)),
+            audio=StreamConfig(128, 128, 8, 64, (20.0,)),
+        ),
+        (16, 11, 20),
+        126,
+        1024,
+        torch.bfloat16,
+        rounds=9,
+        agreement=5e-2,
+    ),
     "block bfloat16": Size(
-        TransformerConfig(num_layers=1), (16, 11, 20), 126, 1024, torch.bfloat16, 5, 5e-2
+        TransformerConfig(num_layers=1), (16, 11, 20), 126, 1024, torch.bfloat16, 7, 5e-2
     ),
 }
 
@@ -135,62 +156,42 @@ def build_inputs(size: Size) -> tuple[ModalityInput, ModalityInput]:
     )
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """Median ratio of ours to diffusers', median seconds of both, difference of the outputs."""
-
-    ratio: float
-    ours: float
-    theirs: float
-    difference: float
-
-
-def race(size: Size, repeats: int) -> Outcome:
-    """Both forwards in turns, `repeats` times each."""
-    ours, theirs = build_pair(size)
+def prepare_ours(kind: Kind, size: Size) -> Run:
+    """Our forward or guided step, in memory that is used again."""
+    ours, _ = build_pair(size)
     video, audio = build_inputs(size)
+    network = ask(ours, _contexts(video, audio), Joint(GUIDANCE, GUIDANCE))
+    states = Joint(_state(video), _state(audio))
+    memory_reused(CPU).__enter__()  # for as long as the process lasts
 
-    def run_ours() -> Velocities:
-        video_velocity, audio_velocity = ours(video, audio)
-        assert video_velocity is not None
-        assert audio_velocity is not None
-        return video_velocity, audio_velocity
+    def forward() -> Outputs:
+        velocities = ours(video, audio)
+        return tuple(velocity for velocity in velocities if velocity is not None)
 
-    def run_theirs() -> Velocities:
-        return theirs(
-            hidden_states=video.tokens,
-            audio_hidden_states=audio.tokens,
-            encoder_hidden_states=video.context,
-            audio_encoder_hidden_states=audio.context,
-            timestep=1000 * video.sigma,
-            video_coords=video.positions,
-            audio_coords=audio.positions,
-            return_dict=False,
-        )
-
-    return _take_turns(run_ours, run_theirs, repeats)
-
-
-def race_step(size: Size, repeats: int) -> Outcome:
-    """A guided step of both in turns; the outputs are those of the prompt's pass."""
-    ours, theirs = build_pair(size)
-    video, audio = build_inputs(size)
-    states = Joint(*(_state(modality) for modality in (video, audio)))
-    other = Joint(*(torch.randn_like(modality.context) for modality in (video, audio)))
-    contexts = {Pass.CONDITIONAL: Joint(video.context, audio.context), Pass.NEGATIVE: other}
-    scales = Guidance(cfg_scale=3.0, stg_scale=1.0, modality_scale=3.0, stg_blocks=(0,))
-    network = ask(ours, contexts, Joint(scales, scales))
-
-    def run_ours() -> Velocities:
+    def step() -> Outputs:
         answer = network(states, SIGMA, tuple(Pass))[Pass.CONDITIONAL]
         return answer.video, answer.audio
 
-    def their_forward(count: int, text: Joint[Tensor], **options: Any) -> Velocities:
+    return {"forward": forward, "step": step}[kind]
+
+
+def prepare_theirs(kind: Kind, size: Size, *, reuses_memory: bool) -> Run:
+    """The same by diffusers."""
+    _, theirs = build_pair(size)
+    video, audio = build_inputs(size)
+    contexts = _contexts(video, audio)
+    if reuses_memory:
+        memory_reused(CPU).__enter__()
+
+    def call(*passes: Pass, **options: Any) -> Outputs:
+        video_text = torch.cat([contexts[each].video for each in passes])
+        audio_text = torch.cat([contexts[each].audio for each in passes])
+        count = len(passes)
         return theirs(
             hidden_states=video.tokens.expand(count, -1, -1),
             audio_hidden_states=audio.tokens.expand(count, -1, -1),
-            encoder_hidden_states=text.video,
-            audio_encoder_hidden_states=text.audio,
+            encoder_hidden_states=video_text,
+            audio_encoder_hidden_states=audio_text,
             timestep=1000 * video.sigma.expand(count),
             video_coords=video.positions.expand(count, -1, -1, -1),
             audio_coords=audio.positions.expand(count, -1, -1, -1),
@@ -198,15 +199,25 @@ def race_step(size: Size, repeats: int) -> Outcome:
             **options,
         )
 
-    def run_theirs() -> Velocities:
-        prompt = contexts[Pass.CONDITIONAL]
-        both = Joint(torch.cat([prompt.video, other.video]), torch.cat([prompt.audio, other.audio]))
-        first, second = their_forward(2, both)
-        their_forward(1, contexts[Pass.CONDITIONAL], spatio_temporal_guidance_blocks=[0])
-        their_forward(1, contexts[Pass.CONDITIONAL], isolate_modalities=True)
+    def step() -> Outputs:
+        first, second = call(Pass.CONDITIONAL, Pass.NEGATIVE)
+        call(Pass.CONDITIONAL, spatio_temporal_guidance_blocks=[0])
+        call(Pass.CONDITIONAL, isolate_modalities=True)
         return first[:1], second[:1]
 
-    return _take_turns(run_ours, run_theirs, repeats)
+    def forward() -> Outputs:
+        return call(Pass.CONDITIONAL)
+
+    return {"forward": forward, "step": step}[kind]
+
+
+GUIDANCE = Guidance(cfg_scale=3.0, stg_scale=1.0, modality_scale=3.0, stg_blocks=(0,))
+
+
+def _contexts(video: ModalityInput, audio: ModalityInput) -> dict[Pass, Joint[Tensor]]:
+    """Texts of the prompt and of the negative one."""
+    other = Joint(*(torch.randn_like(modality.context) for modality in (video, audio)))
+    return {Pass.CONDITIONAL: Joint(video.context, audio.context), Pass.NEGATIVE: other}
 
 
 def _state(modality: ModalityInput) -> LatentState:
@@ -214,63 +225,49 @@ def _state(modality: ModalityInput) -> LatentState:
     return LatentState(modality.tokens, modality.tokens, mask, modality.positions)
 
 
-def _take_turns(
-    run_ours: Callable[[], Velocities], run_theirs: Callable[[], Velocities], repeats: int
-) -> Outcome:
-    """Both once to compare what they answer, then in turns, each first as often as the other."""
-    with torch.inference_mode():
-        difference = _relative_difference(run_ours(), run_theirs())
-        turns = [_one_turn(run_ours, run_theirs, swap=bool(i % 2)) for i in range(repeats)]
-    return Outcome(
-        statistics.median(ours / theirs for ours, theirs in turns),
-        statistics.median(ours for ours, _ in turns),
-        statistics.median(theirs for _, theirs in turns),
-        difference,
-    )
+def prepare_peak(dtype: torch.dtype) -> Run:
+    """One large matrix product, which shows what the processor can do."""
+    a, b = (torch.randn(PEAK_SIDE, PEAK_SIDE, dtype=dtype) for _ in range(2))
+    out = torch.empty_like(a)
+    return lambda: (torch.mm(a, b, out=out)[:1],)
 
 
-def _one_turn(
-    ours: Callable[[], Velocities], theirs: Callable[[], Velocities], *, swap: bool
-) -> tuple[float, float]:
-    """Seconds of both; `swap` lets the second go first, since who follows finds warmer caches."""
-    if swap:
-        second, first = _one_turn(theirs, ours, swap=False)
-        return first, second
-    times = []
-    for forward in (ours, theirs):
-        start = time.process_time()
-        forward()
-        times.append(time.process_time() - start)
-    return times[0], times[1]
-
-
-def _relative_difference(ours: Velocities, theirs: Velocities) -> float:
-    pairs = [(a.float(), b.float()) for a, b in zip(ours, theirs, strict=True)]
-    return max(float((a - b).abs().max() / b.abs().max()) for a, b in pairs)
+PEAK_SIDE = 4096
 
 
 def main() -> None:
-    """Run the chosen races and print one line for each."""
+    """Run the chosen races and print a line for each."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--size", choices=["puppet", "block"], help="default: both")
-    parser.add_argument("--repeats", type=int, help="timed forwards of each side")
+    parser.add_argument("--size", choices=["puppet", "small", "block"], help="default: all")
+    parser.add_argument("--rounds", type=int, help="timed runs of each side")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--step", action="store_true", help="guided steps, not single forwards")
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+    kind: Kind = "step" if options.step else "forward"
     for name, size in SIZES.items():
         if options.size and not name.startswith(options.size):
             continue
-        run = race_step if options.step else race
-        outcome = run(size, options.repeats or size.repeats)
-        print(
-            f"{'guided step' if options.step else 'transformer forward'}, {name}, "
-            f"{options.threads} thread(s): "
-            f"ours/diffusers = {outcome.ratio:.3f} "
-            f"({outcome.ours * 1e3:.1f} ms / {outcome.theirs * 1e3:.1f} ms), "
-            f"outputs differ by {outcome.difference:.1e} of their range"
+        contenders = [
+            Contender("ours", partial(prepare_ours, kind, size)),
+            Contender("diffusers", partial(prepare_theirs, kind, size, reuses_memory=False)),
+            Contender("reusing", partial(prepare_theirs, kind, size, reuses_memory=True)),
+            Contender("peak", partial(prepare_peak, size.dtype)),
+        ]
+        race = take_turns(contenders, rounds=options.rounds or size.rounds, threads=options.threads)
+        line = (
+            f"{kind}, {name}, {options.threads} thread(s): ours/diffusers = "
+            f"{race.ratio('ours', 'diffusers'):.3f} ({race.seconds('ours') * 1e3:.1f} ms / "
+            f"{race.seconds('diffusers') * 1e3:.1f} ms); with our memory settings "
+            f"{race.ratio('ours', 'reusing'):.3f}"
         )
-        if outcome.difference > size.agreement:
+        if kind == "forward":
+            tokens = Tokens(math.prod(size.video_grid), size.audio_tokens, size.text_tokens)
+            work = transformer_flops(size.config, tokens).total / (2 * PEAK_SIDE**3)
+            shares = (work * race.ratio("peak", each) for each in ("ours", "diffusers"))
+            line += "; of the peak {:.0%} and {:.0%}".format(*shares)
+        difference = race.difference("ours", "diffusers")
+        print(f"{line}; outputs differ by {difference:.1e} of their range", flush=True)
+        if difference > size.agreement:
             raise SystemExit(f"The outputs should agree within {size.agreement:.0e}.")
 
 

@@ -1,21 +1,10 @@
 """Attention and feed-forward network shared by the transformer and the text connectors."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ltx2.model.rope import RotaryTable
-
-Attend = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
-"""Attention of queries, keys and values [B, N, T, K] with a mask, or None, that keys may bear."""
-
-
-def attend_here(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
-    """Attention in this process, by the fastest kernel that PyTorch has for it."""
-    return F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-
 
 KeysValues = tuple[Tensor, Tensor]
 """What tokens answer in attention, [B, N, T_c, K] each."""
@@ -44,7 +33,6 @@ class Attention(nn.Module):
         gated: bool = False,
     ) -> None:
         super().__init__()
-        self.attend: Attend = attend_here
         inner = num_heads * head_dim
         self.num_heads = num_heads
         self.to_q = nn.Linear(query_dim, inner)
@@ -91,7 +79,7 @@ class Attention(nn.Module):
     ) -> Tensor:
         """What the tokens `x` [B, T, D] gather from keys and values, [B, T, D]."""
         query = self._heads(self.q_norm(self.to_q(x)), rope)
-        gathered = self.attend(query, *keys_values, mask)
+        gathered = F.scaled_dot_product_attention(query, *keys_values, attn_mask=mask)
         return self._out(x, gathered.transpose(1, 2))  # [B, T, N, K]
 
     def own_values(self, x: Tensor) -> Tensor:
@@ -146,7 +134,28 @@ class _GELUProjection(nn.Module):
         self.proj = nn.Linear(in_dim, out_dim)
 
     def forward(self, x: Tensor) -> Tensor:
+        if _fuses_gelu(self.proj, x):
+            return torch.ops.mkldnn._linear_pointwise(
+                x, self.proj.weight, self.proj.bias, "gelu", [], "tanh"
+            )
         return F.gelu(self.proj(x), approximate="tanh")
+
+
+def _fuses_gelu(linear: nn.Module, x: Tensor) -> bool:
+    """Whether oneDNN's matrix product can apply the GELU to what it still holds in registers.
+
+    The product of a feed-forward network is the largest tensor of a block; to write it, read it
+    and write it again took 4 % of the block's time. The operator is the one of PyTorch's compiler.
+    """
+    return (
+        type(linear) is nn.Linear
+        and x.device.type == "cpu"
+        and x.dtype == linear.weight.dtype == torch.bfloat16
+        and not torch.is_grad_enabled()
+        and not torch.compiler.is_compiling()  # which fuses by itself
+        and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+        and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    )
 
 
 def rms_norm(x: Tensor, eps: float, weight: Tensor | None = None) -> Tensor:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from enum import Enum
 
-from ltx2.checkpoint.components import (
+from ltx2.checkpoint.layouts import (
     AUDIO_CONNECTOR,
     FEATURE_PROJECTION,
     TRANSFORMER,

@@ -74,3 +74,12 @@ def test_rms_norm_divides_by_the_root_mean_square():
     x = torch.tensor([[3.0, -4.0, 0.0, 0.0]])
     torch.testing.assert_close(rms_norm(x, 0.0), x / 2.5)
     assert rms_norm(torch.zeros(1, 4), 1e-6).abs().max() == 0.0
+
+
+@torch.inference_mode()
+def test_a_fused_gelu_is_that_of_two_steps():
+    torch.manual_seed(0)
+    network = FeedForward(64).bfloat16()
+    x = torch.randn(2, 5, 64, dtype=torch.bfloat16)
+    inside = F.gelu(network.net[0].proj(x).float(), approximate="tanh").bfloat16()
+    torch.testing.assert_close(network(x), network.net[2](inside), rtol=2e-2, atol=2e-2)
