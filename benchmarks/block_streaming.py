@@ -28,7 +28,7 @@ from typing import NoReturn
 
 import torch
 
-from ltx2.checkpoint.layouts import TRANSFORMER
+from ltx2.checkpoint.components import TRANSFORMER
 from ltx2.checkpoint.loader import load_component
 from ltx2.checkpoint.reader import CheckpointFile
 from ltx2.model.config import TransformerConfig

@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import wraps
 from importlib import import_module
 from pathlib import Path
@@ -22,6 +22,7 @@ import typer
 from ltx2.errors import CheckpointError, GenerationCancelled, LTX2Error, MediaError, RequestError
 from ltx2.given_options import GivenOptions, parse_upscale
 from ltx2.plan_command import plan
+from ltx2.progress import ignore_progress
 from ltx2.serving.deploy_command import deploy_space
 from ltx2.settings import Settings
 from ltx2.training.commands import train
@@ -85,6 +86,14 @@ def generate(  # noqa: PLR0913 - every option of the command is a parameter
             "in their files; found if not said."
         ),
     ] = None,
+    attention: Annotated[
+        str | None,
+        typer.Option(help='Kernel: "auto", "flash", "cudnn", "efficient" or "math".'),
+    ] = None,
+    compilation: Annotated[
+        str | None,
+        typer.Option("--compile", help='The transformer: "none", "blocks", or CUDA "graphs" too.'),
+    ] = None,
     seconds: Annotated[float | None, typer.Option(help="Length.")] = None,
     frames: Annotated[int | None, typer.Option(help="Length in pictures.")] = None,
     width: Annotated[int | None, typer.Option(help="Pixels.")] = None,
@@ -108,8 +117,15 @@ def generate(  # noqa: PLR0913 - every option of the command is a parameter
     ] = None,
     lora: Annotated[
         list[str] | None,
-        typer.Option(metavar="FILE[:STRENGTH]", help="LoRA to add, 1 if not said; repeatable."),
+        typer.Option(
+            metavar="FILE[:STRENGTH[/SOUND]]",
+            help="LoRA to add, 1 if not said; another strength for the sound; repeatable.",
+        ),
     ] = None,
+    live_loras: Annotated[
+        bool,
+        typer.Option("--live-loras", help="Compute LoRAs beside the weights they change."),
+    ] = False,
     stg_mode: Annotated[
         str | None, typer.Option(help='What --stg disturbs with: "values", "drop" or "none".')
     ] = None,
@@ -195,6 +211,9 @@ def generate(  # noqa: PLR0913 - every option of the command is a parameter
 
     What is not said is taken from --recipe, then from the model's usual settings. A recipe also
     chooses the model and LoRAs that it was made with, unless --model or --lora is said.
+
+    Started by torchrun, several processes make one clip together, or with --best-of as many clips
+    at once.
     """
     options: dict[str, Any] = {
         "prompt": prompt,
@@ -245,7 +264,10 @@ def generate(  # noqa: PLR0913 - every option of the command is a parameter
         made_by = None if recipe is None else _read_recipe(recipe)
         loras = [_lora(text) for text in lora or ()]
         if made_by is not None and lora is None:
-            loras = [(Path(applied.file), applied.strength) for applied in made_by.loras]
+            loras = [
+                (Path(applied.file), applied.strength, applied.audio_strength)
+                for applied in made_by.loras
+            ]
         from ltx2.inputs import Inputs
 
         inputs = Inputs()
@@ -257,34 +279,46 @@ def generate(  # noqa: PLR0913 - every option of the command is a parameter
         usual_encoder = settings.text_encoder if model or chosen == settings.model else None
 
         import ltx2
+        from ltx2.runtime.parallel import joined, own_device, share_tokens
 
         started = time.monotonic()
-        pipeline = ltx2.load(
-            chosen,
-            text_encoder=text_encoder or usual_encoder,
-            device=device or settings.device,
-            dtype=dtype or settings.dtype,
-            loras=loras,
-            refiner=refiner,
-            offload=offload or settings.offload,
-            quantization=quantization or settings.quantization,
-            prompt_cache=settings.prompt_cache,
-        )
-        if made_by is not None:
-            for difference in pipeline.differences_from(made_by):
-                typer.echo(f"Warning: {difference} The clip will differ.", err=True)
-        request = _with_guidance(request, pipeline.profile, guidance)
-        with _progress_bars() as show:
-            clip = ltx2.best_of(
-                pipeline,
-                request,
-                best_of,
-                score,
-                inputs=inputs,
-                on_progress=show,
-                should_cancel=_ctrl_c.is_set,
+        place = own_device(device or settings.device)
+        with joined(place) as team:
+            pipeline = ltx2.load(
+                chosen,
+                text_encoder=text_encoder or usual_encoder,
+                device=place,
+                dtype=dtype or settings.dtype,
+                loras=loras,
+                live_loras=live_loras,
+                refiner=refiner,
+                offload=offload or settings.offload,
+                quantization=quantization or settings.quantization,
+                attention=attention or settings.attention,
+                compilation=compilation or settings.compile,
+                prompt_cache=settings.prompt_cache,
             )
-        _save(clip, output)
+            if made_by is not None:
+                for difference in pipeline.differences_from(made_by):
+                    typer.echo(f"Warning: {difference} The clip will differ.", err=True)
+            request = _with_guidance(request, pipeline.profile, guidance)
+            if best_of == 1 and team.size > 1:
+                share_tokens(pipeline.networks.transformer, team)
+            with _progress_bars() if team.rank == 0 else nullcontext(ignore_progress) as show:
+                clip = ltx2.best_of(
+                    pipeline,
+                    request,
+                    best_of,
+                    score,
+                    inputs=inputs,
+                    on_progress=show,
+                    should_cancel=_ctrl_c.is_set,
+                    team=team,
+                )
+            if team.rank == 0:
+                _save(clip, output)
+    if team.rank:
+        return
     height, width = clip.frames.shape[1:3]
     typer.echo(
         f"{output}: {width} x {height} pixels, {clip.duration_s:.2f} s, "
@@ -386,20 +420,21 @@ def _blocks(text: str) -> tuple[int, ...]:
     return blocks
 
 
-def _lora(text: str) -> tuple[Path, float]:
-    """File and strength of "FILE" or "FILE:STRENGTH"; file names may hold colons."""
+def _lora(text: str) -> tuple[Path, float] | tuple[Path, float, float | None]:
+    """LoRA of "FILE", "FILE:STRENGTH" or "FILE:STRENGTH/SOUND"; file names may hold colons."""
     name, colon, strength = text.rpartition(":")
     if not colon or Path(text).exists():
         return Path(text), 1.0
+    video, slash, audio = strength.partition("/")
     try:
-        number = float(strength)
+        numbers = float(video), float(audio) if slash else 0.0
     except ValueError:
         return Path(text), 1.0
-    if not math.isfinite(number):
+    if not all(math.isfinite(number) for number in numbers):
         raise RequestError(
             f"The strength of the LoRA {name} is {strength}.", next_step="Write a number like 0.8."
         )
-    return Path(name), number
+    return (Path(name), *numbers) if slash else (Path(name), numbers[0])
 
 
 def _request(

@@ -1,6 +1,7 @@
 """Files that clips are made from: what a request says of them, and where they lie."""
 
 import hashlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -100,4 +101,5 @@ class Inputs:
         if not kept.is_file():
             self.folder.mkdir(parents=True, exist_ok=True)
             linked(path, kept)
+        os.utime(kept)  # when it was last given: who sweeps the folder begins with the oldest
         return kept

@@ -18,9 +18,8 @@ import torch
 from torch import Tensor
 
 from ltx2 import __version__
-from ltx2.checkpoint.catalog import FoundModel, find_lora, find_model
+from ltx2.checkpoint.catalog import FoundModel, LoraChoice, find_model
 from ltx2.checkpoint.loader import Networks, load_networks, stay_nowhere
-from ltx2.checkpoint.lora import Lora, fuse_loras, read_lora
 from ltx2.clip import Clip
 from ltx2.diffusion.denoise import OnStep, Step
 from ltx2.diffusion.guidance import Pass, needed_passes
@@ -39,6 +38,7 @@ from ltx2.errors import CheckpointError, GenerationCancelled, RequestError
 from ltx2.generation.canvas import Canvas, draw_canvas
 from ltx2.generation.codec import decode_audio, decode_frames, finite
 from ltx2.generation.given import Given, read_given
+from ltx2.generation.loras import ModelLoras, changes_of, listed, read_loras
 from ltx2.generation.refining import Refining, find_refining
 from ltx2.generation.sampling import sample
 from ltx2.generation.stages import Stage, stages_of
@@ -54,6 +54,7 @@ from ltx2.progress import OnProgress, Progress, ShouldCancel, ignore_progress, n
 from ltx2.request import AppliedLora, Guidance, ModelProfile, Recipe, Request
 from ltx2.runtime.allocator import memory_reused
 from ltx2.runtime.anatomy import anatomy_of
+from ltx2.runtime.kernels import choose_attention, compile_blocks
 from ltx2.runtime.memory import choose_placement, look
 from ltx2.runtime.offload import stream_networks, stream_text_encoder
 from ltx2.runtime.placement import (
@@ -67,6 +68,9 @@ from ltx2.runtime.small import SMALL_MODEL_PARAMETERS, is_small
 from ltx2.runtime.visitors import Offload, visits
 from ltx2.timeline import plan_windows
 
+Lora = tuple[str | Path, float] | tuple[str | Path, float, float | None] | LoraChoice
+"""A LoRA's file or name, its strength, and perhaps another one for the sound."""
+
 REMEMBERED_PROMPTS = 8
 """Contexts kept in memory, about 16 MB each for the published model."""
 
@@ -77,10 +81,13 @@ def load(  # noqa: PLR0913 - all that can be said of a model
     text_encoder: str | Path | None = None,
     device: str = "auto",
     dtype: str = "auto",
-    loras: Sequence[tuple[str | Path, float]] = (),
+    loras: Sequence[Lora] = (),
+    live_loras: bool = False,
     refiner: str | Path | None = None,
     offload: str = "auto",
     quantization: str = "none",
+    attention: str = "auto",
+    compilation: str = "none",
     prompt_cache: Path | None = None,
 ) -> "Pipeline":
     """A pipeline with the networks of a model; its text encoder follows with the first prompt.
@@ -91,8 +98,9 @@ def load(  # noqa: PLR0913 - all that can be said of a model
         device: as PyTorch writes it; "auto" takes CUDA, else Apple's GPU, else the CPU.
         dtype: "float32", "bfloat16" or "float16"; "auto" takes float32 for small models and
             bfloat16 for large ones.
-        loras: files, or names of those beside the model, with their strengths; their changes are
-            added to the transformer's weights.
+        loras: files, or names of those beside the model, with their strengths.
+        live_loras: computes their changes beside the weights instead of adding them: a little
+            slower per step, faster to exchange. Weights in fewer bits or in files always do so.
         refiner: what refines after an upscaling where the model itself needs many steps: a LoRA's
             file, a model of the same kind, or the name of a LoRA beside the model; found beside
             the model if not said.
@@ -100,6 +108,10 @@ def load(  # noqa: PLR0913 - all that can be said of a model
             device, "cpu" in main memory, "disk" in their files; "auto" takes what fits.
         quantization: "int8" or "fp8" keeps the large weights of transformer and text encoder in
             half the memory; "none" keeps them as in their files. What waits in files stays so.
+        attention: kernel of the transformer's attention: "flash", "cudnn", "efficient", "math";
+            "auto" leaves the choice to PyTorch.
+        compilation: "blocks" compiles the transformer's blocks, "graphs" also records them as CUDA
+            graphs; weights cannot visit then.
         prompt_cache: folder that remembers what prompts mean to a large model; None for none.
 
     Raises:
@@ -114,21 +126,26 @@ def load(  # noqa: PLR0913 - all that can be said of a model
             next_step="Give the folder of its Gemma 3 model as text_encoder.",
         )
     text_folder = found.text_encoder
-    chosen = [(find_lora(found, path), _check_strength(path, strength)) for path, strength in loras]
     place = choose_device(device)
     num_parameters = sum(info.num_elements for info in found.file.tensors.values())
     number = choose_dtype(dtype, num_parameters=num_parameters)
     usual = Request(prompt="any").resolve(found.profile)
     bits = choose_quantization(quantization, device=place)
     anatomy = anatomy_of(found, dtype=str(number).removeprefix("torch."), quantization=quantization)
+    if compilation != "none" and offload == "auto":
+        offload = "none"  # compiled blocks have their weights beside them
     placement = choose_placement(offload, usual, anatomy, look(str(place)))
     with memory_explained(
         "Choose --quantization int8, --offload disk, or a device with more memory."
     ):
         # LoRAs first: one that cannot be used should not cost the wait for the model.
-        read = [(read_lora(path), strength) for path, strength in chosen]
+        read = read_loras(found, (LoraChoice(*choice) for choice in loras))
         storage = _Storage(number, place, bits)
-        networks = _load_networks(found, storage, placement.networks, read)
+        networks = _load_networks(found, storage, placement.networks)
+        model_loras = ModelLoras(found, networks.transformer, live=live_loras)
+        model_loras.use(read)
+    choose_attention(networks.transformer, attention)
+    compile_blocks(networks.transformer, compilation)
     return Pipeline(
         networks,
         lambda: _load_text_path(networks, text_folder, storage, placement.text_encoder),
@@ -137,10 +154,7 @@ def load(  # noqa: PLR0913 - all that can be said of a model
         fingerprint=found.file.fingerprint,
         device=place,
         digest=found.file.digest,
-        loras=[
-            AppliedLora(file=lora.name, strength=strength, digest=lora.digest)
-            for lora, strength in read
-        ],
+        loras=model_loras,
         refining=find_refining(found, refiner),
         remembered=None
         if prompt_cache is None or num_parameters < SMALL_MODEL_PARAMETERS
@@ -161,7 +175,7 @@ class Pipeline:
         fingerprint: of the checkpoint's names and shapes, for recipes.
         device: where everything runs.
         digest: of the checkpoint's weights, for recipes; None if they are in no file.
-        loras: what was added to them, for recipes.
+        loras: those of the transformer; None for a pipeline that takes none.
         refining: what upscales and refines; None for a pipeline that cannot.
         remembered: prompts that the text encoder need not read again; None remembers none.
 
@@ -179,7 +193,7 @@ class Pipeline:
         fingerprint: str,
         device: torch.device | str,
         digest: str | None = None,
-        loras: Sequence[AppliedLora] = (),
+        loras: ModelLoras | None = None,
         refining: Refining | None = None,
         remembered: PromptCache | None = None,
     ) -> None:
@@ -189,7 +203,7 @@ class Pipeline:
         self.profile = profile
         self.fingerprint = fingerprint
         self.digest = digest
-        self.loras = tuple(loras)
+        self._loras = loras
         self._remembered = remembered
         self._refining = refining or Refining(name, ())
         self.device = torch.device(device)
@@ -198,6 +212,25 @@ class Pipeline:
         self._keeps_text = is_small(networks.transformer)
         self._context = lru_cache(REMEMBERED_PROMPTS)(self._encode)
         self._preview_plan = PreviewPlan()
+
+    @property
+    def loras(self) -> tuple[AppliedLora, ...]:
+        """What clips are made with, for recipes."""
+        return () if self._loras is None else self._loras.applied
+
+    def use_loras(self, loras: Sequence[Lora]) -> None:
+        """Exchanges the LoRAs, while everything else stays loaded.
+
+        Raises:
+            CheckpointError: one is not there, damaged, or does not fit; none is on then.
+            RequestError: a strength is not a number, or this pipeline takes none.
+        """
+        if self._loras is None:
+            raise RequestError(
+                f"The model {self.name} was loaded without a file to change.",
+                next_step="Load it by its name or path.",
+            )
+        self._loras.choose(LoraChoice(*choice) for choice in loras)
 
     @torch.inference_mode()
     def __call__(
@@ -354,9 +387,9 @@ class Pipeline:
             differences.append(f"The recipe was made with another architecture of {self.name}.")
         elif recipe.digest not in (None, self.digest):
             differences.append(f"The recipe was made with other weights of {self.name}.")
-        if _changes(recipe.loras) != _changes(self.loras):
+        if changes_of(recipe.loras) != changes_of(self.loras):
             differences.append(
-                f"The recipe was made with {_listed(recipe.loras)}, this has {_listed(self.loras)}."
+                f"The recipe was made with {listed(recipe.loras)}, this has {listed(self.loras)}."
             )
         return tuple(differences)
 
@@ -531,27 +564,6 @@ def _fit(waveform: Tensor, length: int) -> np.ndarray:
     return fitted.float().cpu().numpy()
 
 
-def _check_strength(path: str | Path, strength: float) -> float:
-    if not math.isfinite(strength):
-        raise RequestError(
-            f"The LoRA {path} has the strength {strength}.",
-            next_step="Give a number; 1 is as it was trained.",
-        )
-    return strength
-
-
-def _changes(loras: Sequence[AppliedLora]) -> list[tuple[str, float]]:
-    """What LoRAs do, whatever their files are called."""
-    return [(lora.digest, lora.strength) for lora in loras]
-
-
-def _listed(loras: Sequence[AppliedLora]) -> str:
-    if not loras:
-        return "no LoRA"
-    shown = ", ".join(f"{lora.file} ({lora.strength:g}, {lora.digest[:8]})" for lora in loras)
-    return f"the LoRA {shown}" if len(loras) == 1 else f"the LoRAs {shown}"
-
-
 class _Storage(NamedTuple):
     """How and where weights are kept and computed with."""
 
@@ -560,20 +572,14 @@ class _Storage(NamedTuple):
     quantization: EightBits | None
 
 
-def _load_networks(
-    found: FoundModel,
-    storage: _Storage,
-    offload: Offload,
-    loras: Sequence[tuple[Lora, float]],
-) -> Networks:
-    """Networks with LoRAs in them, on the device or visiting it."""
+def _load_networks(found: FoundModel, storage: _Storage, offload: Offload) -> Networks:
+    """Networks on the device or visiting it."""
     dtype, device, quantization = storage
     home = "cpu" if offload is Offload.CPU else device
     stays = visits if offload is Offload.DISK else stay_nowhere
     networks = load_networks(
         found.file, dtype=dtype, device=home, quantization=quantization, stays=stays
     )
-    fuse_loras(networks.transformer, loras)
     if offload is not Offload.NONE:
         stream_networks(networks, device, found.file)
     return networks

@@ -268,6 +268,7 @@ class AppliedLora(BaseModel):
     Attributes:
         file: its name, without the folder.
         strength: factor of its change.
+        audio_strength: factor of what it changes of the sound; None as of the picture.
         digest: of its weights.
     """
 
@@ -275,7 +276,13 @@ class AppliedLora(BaseModel):
 
     file: str
     strength: float
+    audio_strength: float | None = None
     digest: str
+
+    @property
+    def strength_of_sound(self) -> float:
+        """The factor of what it changes of the sound."""
+        return self.strength if self.audio_strength is None else self.audio_strength
 
 
 class Recipe(BaseModel):

@@ -20,6 +20,12 @@ THEMES = ("system", "light", "dark")
 QUANTIZATIONS = ("none", "int8", "fp8")
 """How the weights of blocks may be kept that a file holds whole; "none" keeps them so."""
 
+ATTENTIONS = ("auto", "flash", "cudnn", "efficient", "math")
+"""Kernels of attention; "auto" leaves the choice to PyTorch."""
+
+COMPILATIONS = ("none", "blocks", "graphs")
+"""Whether the transformer's blocks are compiled, and recorded as CUDA graphs."""
+
 PREFIX = "LTX2_"
 
 
@@ -42,6 +48,18 @@ def _offload(value: str) -> str:
 def _quantization(value: str) -> str:
     if value not in QUANTIZATIONS:
         raise ValueError(f"one of {', '.join(QUANTIZATIONS)}")
+    return value
+
+
+def _attention(value: str) -> str:
+    if value not in ATTENTIONS:
+        raise ValueError(f"one of {', '.join(ATTENTIONS)}")
+    return value
+
+
+def _compile(value: str) -> str:
+    if value not in COMPILATIONS:
+        raise ValueError(f"one of {', '.join(COMPILATIONS)}")
     return value
 
 
@@ -151,6 +169,17 @@ class Settings:
         Setting(
             _quantization,
             "How large weights are kept: none as in their file, int8 or fp8 in half the memory.",
+        ),
+    ] = "none"
+    attention: Annotated[
+        str, Setting(_attention, f"Kernel of attention: {', '.join(ATTENTIONS)}.")
+    ] = "auto"
+    compile: Annotated[
+        str,
+        Setting(
+            _compile,
+            "Whether the transformer is compiled: none, blocks, or graphs (CUDA graphs as well); "
+            "the first step of each size takes a minute longer.",
         ),
     ] = "none"
     data: Annotated[

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from transformers import Gemma3TextConfig, Gemma3TextModel
 
-from ltx2.checkpoint.layouts import (
+from ltx2.checkpoint.components import (
     AUDIO_CONNECTOR,
     AUDIO_VAE,
     FEATURE_PROJECTION,

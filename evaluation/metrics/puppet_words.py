@@ -1,6 +1,6 @@
 """What puppets say, by the recogniser of their own world, declared as such.
 
-It picks the nearest of the world's 34 words or none, so it flatters; recognisers of human speech
+It picks the nearest of the world's 64 words or none, so it flatters; recognisers of human speech
 read few of the single synthetic words (README.md of this folder has both figures).
 """
 
@@ -13,7 +13,7 @@ from evaluation.metrics.voice_activity import VoiceActivity
 from ltx2.errors import ResourceError
 from ltx2.puppet import PuppetWord, hear_words
 
-RECOGNISER = "the puppet world's own: nearest of its 34 words"
+RECOGNISER = "the puppet world's own: nearest of its 64 words"
 REPEAT_S, REPEAT_TOLERANCE_S = 2.0, 0.3
 """Puppets say their lines again every two seconds; a repetition is no second line."""
 SHORTEST_WORD_S = 0.15

@@ -87,6 +87,10 @@ def make_clip(generator: Generator, task: Task, made: Path, should_cancel: Shoul
         GenerationCancelled: `should_cancel` said so.
     """
     started, begun = now(), time.monotonic()
+    given = task.item.given
+    if given is not None and not generator.takes(given):
+        files = ", ".join(given.files)
+        return Outcome("skipped", started, 0.0, f"{generator.name} takes no such files: {files}.")
     left_out = None
     try:
         left_out = generator(

@@ -52,7 +52,7 @@ class ItemRecord(_Record):
         seed: of the noise.
         request: as it was asked.
         expected: what to measure the clip against.
-        tags, group, variant, language: of the item, for tables.
+        tags, group, variant, language, mode: of the item, for tables.
         status: "ok" has a clip; "error" and "skipped" have a reason.
         seconds: of making it; None where it was found made.
     """
@@ -63,6 +63,7 @@ class ItemRecord(_Record):
     request: Request
     expected: Expectation
     language: str
+    mode: str = "text"
     tags: tuple[str, ...] = ()
     group: str | None = None
     variant: Mapping[str, str] = Field(default_factory=dict)

@@ -10,8 +10,9 @@ from evaluation.canonical import digest
 from evaluation.suites.generators.base import Generator, Source
 from evaluation.suites.making import MakesMany, Outcome, Task, made_at, now, one_by_one
 from evaluation.suites.records import ItemRecord, RunRecord, RunStore, environment
-from evaluation.suites.schema import Suite, request_of
+from evaluation.suites.schema import Suite, given_fields, request_of
 from ltx2.errors import RequestError
+from ltx2.inputs import Inputs
 from ltx2.progress import OnProgress, Progress, ShouldCancel, ignore_progress, never_cancel
 
 
@@ -55,9 +56,11 @@ def plan_run(
     """
     who = {"generator": generator.name, "version": generator.version()}
     tasks = []
+    inputs = Inputs()
+    given = {item.id: given_fields(item, inputs) for item in suite.items}
     for seed in dict.fromkeys(seeds):
         for item in suite.items:
-            request = request_of(item, seed, settings)
+            request = request_of(item, seed, settings, given[item.id])
             # The item counts only by what is asked, so that suites may share clips.
             key = digest({**who, "request": request.model_dump(mode="json")})
             tasks.append(Task(key, item, request))
@@ -165,6 +168,7 @@ def _record(task: Task, suite: Suite, **became: Any) -> ItemRecord:
         request=task.request,
         expected=suite.expectation(task.item),
         language=task.item.language,
+        mode=task.item.mode,
         tags=task.item.tags,
         group=task.item.group,
         variant=task.item.variant,

@@ -17,9 +17,11 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from pydantic import model_validator as checked_after
 
 from evaluation.expectation import Expectation, ExpectedLine, Place
+from evaluation.suites.given import Given
 from evaluation.suites.yaml_lines import Lines, read_yaml
 from ltx2 import Request
 from ltx2.errors import RequestError
+from ltx2.inputs import Inputs
 
 MAX_ITEMS = 10_000
 MAX_NESTED_NAMES = 8
@@ -109,6 +111,7 @@ class Item(_Written):
         speakers: everybody in the scene.
         lines: dialogue in the order asked.
         events: what else is heard.
+        given: files that the clip is made from, found from the suite's folder; None for text alone.
         shape: overrides the suite's.
         tags: words to choose items by.
         group: items of one group differ in nothing but `variant`; None stands alone.
@@ -121,6 +124,7 @@ class Item(_Written):
     speakers: tuple[Speaker, ...] = ()
     lines: tuple[SpokenLine, ...] = ()
     events: tuple[Event, ...] = ()
+    given: Given | None = None
     shape: Shape = Shape()
     tags: tuple[Identifier, ...] = ()
     group: Identifier | None = None
@@ -141,6 +145,11 @@ class Item(_Written):
         if self.variant and self.group is None:
             raise ValueError("it is a variant of no group")
         return self
+
+    @property
+    def mode(self) -> str:
+        """What the model is asked for: "text", or what is done with the files given."""
+        return "text" if self.given is None else self.given.mode
 
 
 class Scene(_Written):
@@ -230,13 +239,28 @@ class Suite(_Written):
         return self.model_copy(update={"items": items})
 
 
-def request_of(item: Item, seed: int, settings: Mapping[str, Any] | None = None) -> Request:
+def given_fields(item: Item, inputs: Inputs) -> dict[str, Any]:
+    """Fields of the requests of an item that name its files, which `inputs` then finds.
+
+    Raises:
+        MediaError: a file cannot be read.
+    """
+    return {} if item.given is None else item.given.to_request(inputs)
+
+
+def request_of(
+    item: Item,
+    seed: int,
+    settings: Mapping[str, Any] | None = None,
+    given: Mapping[str, Any] | None = None,
+) -> Request:
     """The request of one clip.
 
     Args:
         item: what to show.
         seed: of the noise.
         settings: fields of `Request` that go before the item's own.
+        given: `given_fields` of the item, where it has files.
 
     Raises:
         RequestError: a setting is none, or cannot be used.
@@ -245,7 +269,8 @@ def request_of(item: Item, seed: int, settings: Mapping[str, Any] | None = None)
     settings = dict(settings or {})
     if "num_frames" in settings:
         shape.pop("duration_s", None)
-    return Request(**{"prompt": item.prompt, **shape, **settings, "seed": seed})
+    fields = {"prompt": item.prompt, **shape, **dict(given or {}), **settings}
+    return Request(**{**fields, "seed": seed})
 
 
 def load_suite(path: str | Path) -> Suite:
@@ -268,6 +293,7 @@ def load_suite(path: str | Path) -> Suite:
             items.append((place, _validated(Item, fields, lines, place)))
             if len(items) > MAX_ITEMS:
                 raise lines.error(place, f"more than {MAX_ITEMS:,} items.", "Shorten the tables.")
+    items = [(place, _with_files(item, Path(path).parent, lines, place)) for place, item in items]
     _check_unique(items, lines)
     return Suite(
         **written.model_dump(include={"name", "title", "description", "licence", "world"}),
@@ -365,17 +391,28 @@ def _shaped(item: Item, defaults: Shape) -> Item:
     return item.model_copy(update={"shape": defaults.model_copy(update=own)})
 
 
+def _with_files(item: Item, folder: Path, lines: Lines, place: tuple[str | int, ...]) -> Item:
+    """The item with its files found from the suite's folder."""
+    if item.given is None:
+        return item
+    given = item.given.within(folder)
+    for path in given.missing():
+        message = f"item {item.id}: the file {path.name} is not there."
+        raise lines.error(place, message, "Put it beside the suite, or correct its name.")
+    return item.model_copy(update={"given": given})
+
+
 def _check_unique(items: Sequence[tuple[tuple[str | int, ...], Item]], lines: Lines) -> None:
     if not items:
         raise lines.error((), "the suite has no item.", "Add items or scenes.")
     seen: set[str] = set()
-    asked: dict[tuple[str, Shape], str] = {}
+    asked: dict[tuple[str, Shape, Given | None], str] = {}
     for place, item in items:
         if item.id.lower() in seen:
             raise lines.error(place, f"two items have the id {item.id!r}.", "Rename one of them.")
         seen.add(item.id.lower())
         # They would be one clip, which only one of them would find.
-        twin = asked.setdefault((item.prompt, item.shape), item.id)
+        twin = asked.setdefault((item.prompt, item.shape, item.given), item.id)
         if twin != item.id:
             message = f"the items {twin} and {item.id} ask for the same clip."
             raise lines.error(place, message, "Remove one of them, or word it otherwise.")

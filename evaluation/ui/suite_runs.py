@@ -14,13 +14,16 @@ from typing import Any, Literal
 from evaluation.suites.commands import SUITES
 from evaluation.suites.generators.base import Generator, Skipped
 from evaluation.suites.generators.pipeline import version_of
+from evaluation.suites.given import Given
 from evaluation.suites.records import RunFolder
 from evaluation.suites.runner import Plan, plan_run, run_suite
-from evaluation.suites.schema import Item, Suite, load_suite
+from evaluation.suites.schema import Item, Suite, given_fields, load_suite
 from ltx2 import Request
 from ltx2.errors import GenerationCancelled, GenerationError, LTX2Error, RequestError
+from ltx2.inputs import Inputs
 from ltx2.progress import OnProgress, Progress, ShouldCancel
 from ltx2.serving.jobs import Choice, End, Failed, QueueFullError
+from ltx2.serving.models import INPUTS_FOLDER
 from ltx2.serving.worker import JobQueue
 
 logger = logging.getLogger(__name__)
@@ -88,6 +91,10 @@ class QueueGenerator(Generator):
     def _weights(self) -> str:
         return self.name if self._offer.digest is None else self._offer.digest()
 
+    def takes(self, given: Given) -> bool:
+        """Every file that a request can name."""
+        return True
+
     def __call__(
         self,
         item: Item,
@@ -99,6 +106,7 @@ class QueueGenerator(Generator):
     ) -> Skipped | None:
         """Waits for a place in the queue, and for the clip."""
         queue, choice = self._queue, Choice(self.name)
+        given_fields(item, Inputs(queue.folder.parent / INPUTS_FOLDER))
         while True:
             try:
                 job = queue.submit(OWNER, request, choice)

@@ -134,9 +134,10 @@ def build_suites(runs: SuiteRuns, around: Surroundings) -> None:
     started = start.click(handlers.on_start, asked, chosen, **ANSWERED)
     opened = around.tab.select(handlers.on_open, chosen, chosen, **QUIET)
     opened.success(handlers.on_plan, asked, plan, **QUIET)
-    picked = chosen.input(lambda names: names, chosen, chosen, **QUIET)
-    for event in (started, opened, picked):
+    for event in (started, opened):
         event.success(handlers.on_show, chosen, showing, **QUIET)
+    # The choice itself is no output: an answer that comes late would undo a later choice.
+    chosen.input(handlers.on_show, chosen, showing, trigger_mode="always_last", **QUIET)
     timer.tick(handlers.on_poll, [chosen, seen], showing, **QUIET)
     stop.click(handlers.on_stop, chosen, showing, **ANSWERED)
     matrix.select(handlers.on_cell, chosen, [cell, video, facts], **ANSWERED)

@@ -233,10 +233,12 @@ class LoraChoice(NamedTuple):
     Attributes:
         path: its file, or the name of one beside the model.
         strength: factor of its change; 1 is as it was trained.
+        audio_strength: factor of what it changes of the sound; None as of the picture.
     """
 
     path: str | Path
     strength: float = 1.0
+    audio_strength: float | None = None
 
 
 def embedded_models() -> tuple[str, ...]:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from ltx2.checkpoint.layouts import (
+from ltx2.checkpoint.components import (
     AUDIO_CONNECTOR,
     AUDIO_VAE,
     FEATURE_PROJECTION,

@@ -1,68 +1,15 @@
-"""Which tensors of a file belong to which component, and what a file holds."""
+"""What a file or a folder holds, told by headers."""
 
 import os.path
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from ltx2.checkpoint.catalog import MODEL_FILE, TEXT_ENCODER_FOLDER, licence_of, name_of
+from ltx2.checkpoint.components import COMPONENTS
 from ltx2.checkpoint.reader import CheckpointFile, TensorInfo
-
-Value = TypeVar("Value")
-
-
-@dataclass(frozen=True)
-class Component:
-    """One network's tensors in the official single file.
-
-    Attributes:
-        name: for messages.
-        prefix: what its names start with in the file and lack in the module.
-        excluded: longer prefixes that belong to another component.
-    """
-
-    name: str
-    prefix: str
-    excluded: tuple[str, ...] = ()
-
-    def own(self, tensors: Mapping[str, Value]) -> dict[str, Value]:
-        """The component's tensors, under their names in the module."""
-        return {
-            name.removeprefix(self.prefix): info
-            for name, info in tensors.items()
-            if name.startswith(self.prefix) and not name.startswith(self.excluded)
-        }
-
-
-_VIDEO_CONNECTOR_PREFIX = "model.diffusion_model.video_embeddings_connector."
-_AUDIO_CONNECTOR_PREFIX = "model.diffusion_model.audio_embeddings_connector."
-
-TRANSFORMER = Component(
-    "transformer",
-    "model.diffusion_model.",
-    excluded=(_VIDEO_CONNECTOR_PREFIX, _AUDIO_CONNECTOR_PREFIX),
-)
-VIDEO_CONNECTOR = Component("video connector", _VIDEO_CONNECTOR_PREFIX)
-AUDIO_CONNECTOR = Component("audio connector", _AUDIO_CONNECTOR_PREFIX)
-FEATURE_PROJECTION = Component("feature projection", "text_embedding_projection.")
-VIDEO_VAE = Component("video autoencoder", "vae.")
-AUDIO_VAE = Component("audio autoencoder", "audio_vae.")
-VOCODER = Component("vocoder", "vocoder.")
-UPSAMPLER = Component("latent upsampler", "")
-
-COMPONENTS = (
-    TRANSFORMER,
-    VIDEO_CONNECTOR,
-    AUDIO_CONNECTOR,
-    FEATURE_PROJECTION,
-    VIDEO_VAE,
-    AUDIO_VAE,
-    VOCODER,
-)
-"""Everything in the official single file."""
-
 
 MODEL_KIND = "LTX-2 model"
 TEXT_ENCODER = "text encoder"

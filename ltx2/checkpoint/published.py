@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from ltx2.checkpoint.catalog import DEV_2_3, DISTILLED_2_3
-from ltx2.checkpoint.layouts import (
+from ltx2.checkpoint.components import (
     AUDIO_CONNECTOR,
     AUDIO_VAE,
     FEATURE_PROJECTION,

@@ -11,7 +11,7 @@ from itertools import product
 from typing import Any
 
 from ltx2.checkpoint.catalog import PUBLISHED, find_model
-from ltx2.checkpoint.layouts import COMPONENTS
+from ltx2.checkpoint.components import COMPONENTS
 from ltx2.checkpoint.published import published_config, tensors_of, text_encoder_tensors
 from ltx2.checkpoint.reader import TensorInfo
 from ltx2.diffusion.guidance import needed_passes

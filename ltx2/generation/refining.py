@@ -13,7 +13,7 @@ import torch
 
 from ltx2.checkpoint.catalog import SUFFIX, FoundModel, find_lora, loras_of
 from ltx2.checkpoint.loader import load_upsampler
-from ltx2.checkpoint.lora import Lora, fuse_loras, read_lora
+from ltx2.checkpoint.lora import Lora, LoraStack, read_lora
 from ltx2.checkpoint.reader import CheckpointFile
 from ltx2.checkpoint.upsamplers import find_upsamplers, is_temporal
 from ltx2.errors import RequestError
@@ -77,17 +77,12 @@ class Refining:
         if self._lora is None:
             yield
             return
-        lora = self._read_lora
-        weights = dict(transformer.named_parameters())
-        names = [f"{module}.weight" for module in lora.changes]
-        kept = {name: weights[name].detach().to("cpu", copy=True) for name in names}
-        fuse_loras(transformer, [(lora, 1.0)])
+        stack = LoraStack(transformer)
+        stack.put_on([(self._read_lora, 1.0)])
         try:
             yield
         finally:
-            with torch.no_grad():
-                for name, weight in kept.items():
-                    weights[name].copy_(weight)
+            stack.take_off()
 
     @cached_property
     def _read_lora(self) -> Lora:

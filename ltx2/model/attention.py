@@ -1,10 +1,21 @@
 """Attention and feed-forward network shared by the transformer and the text connectors."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ltx2.model.rope import RotaryTable
+
+Attend = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
+"""Attention of queries, keys and values [B, N, T, K] with a mask, or None, that keys may bear."""
+
+
+def attend_here(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
+    """Attention in this process, by the fastest kernel that PyTorch has for it."""
+    return F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+
 
 KeysValues = tuple[Tensor, Tensor]
 """What tokens answer in attention, [B, N, T_c, K] each."""
@@ -33,6 +44,7 @@ class Attention(nn.Module):
         gated: bool = False,
     ) -> None:
         super().__init__()
+        self.attend: Attend = attend_here
         inner = num_heads * head_dim
         self.num_heads = num_heads
         self.to_q = nn.Linear(query_dim, inner)
@@ -79,7 +91,7 @@ class Attention(nn.Module):
     ) -> Tensor:
         """What the tokens `x` [B, T, D] gather from keys and values, [B, T, D]."""
         query = self._heads(self.q_norm(self.to_q(x)), rope)
-        gathered = F.scaled_dot_product_attention(query, *keys_values, attn_mask=mask)
+        gathered = self.attend(query, *keys_values, mask)
         return self._out(x, gathered.transpose(1, 2))  # [B, T, N, K]
 
     def own_values(self, x: Tensor) -> Tensor:

@@ -48,6 +48,16 @@ class _Bits(nn.Module):
         self.bias = bias
 
     @property
+    def out_features(self) -> int:
+        """Width of the output."""
+        return self.weight.shape[0]
+
+    @property
+    def in_features(self) -> int:
+        """Width of the input."""
+        return self.weight.shape[1]
+
+    @property
     def scale(self) -> Tensor:
         """What outputs are multiplied with, [out] or [1]."""
         raise NotImplementedError
@@ -115,6 +125,11 @@ class NVFP4Linear(_Bits):
     """
 
     weight_scale_2: Tensor
+
+    @property
+    def in_features(self) -> int:
+        """Width of the input."""
+        return 2 * self.weight.shape[1]
 
     @property
     def scale(self) -> Tensor:

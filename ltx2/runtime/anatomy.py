@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ltx2.checkpoint.catalog import FoundModel
-from ltx2.checkpoint.layouts import AUDIO_VAE, COMPONENTS, TRANSFORMER, VOCODER
+from ltx2.checkpoint.components import AUDIO_VAE, COMPONENTS, TRANSFORMER, VOCODER
 from ltx2.checkpoint.quantized import is_quantizable, kept_bytes
 from ltx2.checkpoint.reader import CheckpointFile, Part, TensorInfo
 from ltx2.errors import CheckpointError

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from ltx2.checkpoint.layouts import (
+from ltx2.checkpoint.components import (
     AUDIO_CONNECTOR,
     FEATURE_PROJECTION,
     TRANSFORMER,

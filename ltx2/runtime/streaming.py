@@ -98,7 +98,10 @@ class BlockStream:
             self._forget_coming()
             self._coming = index, self._order(index)
         (_, coming), self._coming = self._coming, None
-        coming.result().let_in()
+        place = coming.result()
+        if place.state != _state(block):  # weights were changed since it was fetched
+            place = self._order(index).result()
+        place.let_in()
         if len(self._blocks) > 1:
             following = (index + 1) % len(self._blocks)
             self._coming = following, self._order(following)
@@ -193,6 +196,7 @@ class _Place:
         self._on_the_way = self._memory
         self.block: Callable[[], nn.Module | None] = lambda: None
         self.spots: list[_Spot] = []
+        self.state: tuple[tuple[int, int], ...] = ()
         self.filled: torch.cuda.Event | None = None
 
     @torch.inference_mode(mode=False)  # the thread could not write into what is made inside it
@@ -200,6 +204,7 @@ class _Place:
         """Lays the tensors of a block out, side by side."""
         self.block = weakref.ref(block)
         owned = list(_owned(block))
+        self.state = _state(block)
         sizes = [-(-home.nbytes // ALIGNMENT) * ALIGNMENT for *_, home in owned]
         if self._memory.nbytes < sum(sizes):
             self._memory = self._bytes(sum(sizes), self._device)
@@ -242,10 +247,18 @@ class _Place:
 
 def _large_pages(count: int) -> Tensor:
     """Memory in pages of 2 MB where the system has them: filling small ones anew takes longer."""
-    memory = mmap.mmap(-1, max(1, count))
-    if hasattr(mmap, "MADV_HUGEPAGE"):
-        memory.madvise(mmap.MADV_HUGEPAGE)
+    if not hasattr(mmap, "MADV_HUGEPAGE"):
+        return torch.empty(count, dtype=torch.uint8)
+    memory = mmap.mmap(-1, max(1, count), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    memory.madvise(mmap.MADV_HUGEPAGE)
     return torch.frombuffer(memory, dtype=torch.uint8)
+
+
+def _state(block: nn.Module) -> tuple[tuple[int, int], ...]:
+    """Which tensors a block has, and how often each was changed in place."""
+    return tuple(
+        (id(home), 0 if home.is_inference() else home._version) for *_, home in _owned(block)
+    )
 
 
 def _owned(block: nn.Module) -> Iterator[tuple[dict[str, Tensor | None], str, Tensor]]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from enum import Enum
 
-from ltx2.checkpoint.layouts import (
+from ltx2.checkpoint.components import (
     AUDIO_CONNECTOR,
     FEATURE_PROJECTION,
     TRANSFORMER,

@@ -7,7 +7,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import ltx2
 from ltx2.checkpoint.catalog import (
@@ -76,6 +76,7 @@ class Offer:
         offload: where its weights may wait, as settings say it.
         stages: upsamplers that lie beside it: "space" doubles height and width, "time" the rate.
         guides: LoRAs that follow a reference video, and how much smaller they are shown it.
+        exchange: puts other LoRAs into what `load` built; None if it has to be built anew.
     """
 
     name: str
@@ -89,6 +90,7 @@ class Offer:
     offload: str = "auto"
     stages: frozenset[str] = frozenset()
     guides: Mapping[str, int] = field(default_factory=dict)
+    exchange: Callable[[ClipMaker, Loras], ClipMaker] | None = None
 
 
 class Stop:
@@ -188,8 +190,15 @@ class Models:
         if is_new:
             offer = self.offer(choice.model)
             files = [(offer.loras[lora.name], lora.strength) for lora in choice.loras]
+            load = partial(offer.load, files)
+            if (
+                current is not None
+                and offer.exchange is not None
+                and self._is_only_of_loras(choice)
+            ):
+                load = partial(offer.exchange, current[1].result(), files)
             self._loaded = current = None  # gives its memory back before the next one takes any
-            self._loaded = current = choice, self._loader.submit(offer.load, files)
+            self._loaded = current = choice, self._loader.submit(load)
         assert current is not None
         loading = current[1]
         if loading.done() and not is_new:
@@ -200,6 +209,10 @@ class Models:
         maker = loading.result()
         on_progress(Progress("load", 1, 1))
         return maker
+
+    def _is_only_of_loras(self, choice: Choice) -> bool:
+        """Whether a choice differs from what is loaded in its LoRAs alone."""
+        return self.loaded is not None and self.loaded.model == choice.model
 
     def close(self) -> None:
         """Gives the loaded model's memory back; loading that has begun ends on its own."""
@@ -264,9 +277,16 @@ def _offer(model: str, settings: Settings, weights: Sequence[Found]) -> Offer:
             quantization=settings.quantization,
             loras=loras,
             offload=settings.offload,
+            attention=settings.attention,
+            compilation=settings.compile,
             prompt_cache=settings.prompt_cache,
         )
         return partial(pipeline, inputs=ltx2.Inputs(settings.data / INPUTS_FOLDER))
+
+    def exchange(maker: ClipMaker, loras: Loras) -> ClipMaker:
+        assert isinstance(maker, partial)
+        cast(ltx2.Pipeline, maker.func).use_loras(loras)
+        return maker
 
     return Offer(
         found.name,
@@ -280,6 +300,7 @@ def _offer(model: str, settings: Settings, weights: Sequence[Found]) -> Offer:
         settings.offload,
         frozenset("time" if is_temporal(file) else "space" for file in find_upsamplers(found)),
         _guides(loras),
+        exchange,
     )
 
 

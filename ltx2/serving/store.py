@@ -384,6 +384,15 @@ class Store:
                 _end(connection, row.id, INTERRUPTED, was=_RUNNING, now=self._clock())
             return tuple(row.id for row in rows)
 
+    def needed_inputs(self) -> frozenset[str]:
+        """Digests of the files that jobs are made from which wait or are being made."""
+        with self._read() as connection:
+            rows = connection.execute(
+                sql.select(_jobs.c.request).where(_jobs.c.state.in_([_QUEUED, _RUNNING]))
+            ).all()
+        requests = (Request.model_validate_json(row.request) for row in rows)
+        return frozenset(file.sha256 for request in requests for file in request.input_files)
+
     def num_queued(self, owner: str | None = None) -> int:
         """Jobs that wait, of one visitor or of all."""
         counted = sql.select(sql.func.count()).where(_jobs.c.state == _QUEUED)

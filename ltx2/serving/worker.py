@@ -22,8 +22,9 @@ from ltx2.serving.jobs import (
     Job,
     QueueFullError,
 )
+from ltx2.serving.kept_inputs import sweep
 from ltx2.serving.making import Making
-from ltx2.serving.models import Models
+from ltx2.serving.models import INPUTS_FOLDER, Models
 from ltx2.serving.preflight import Preflight, TooLarge, check
 from ltx2.serving.previews import Sketch
 from ltx2.serving.store import Grouped, Member, Store
@@ -245,9 +246,15 @@ class JobQueue:
         return self.now(self.store.delete(owner, job_id))
 
     def purge(self) -> None:
-        """Jobs that were deleted long ago are gone, with their files."""
+        """Jobs that were deleted long ago are gone, with their files; old inputs as well."""
         for name in self.store.purge(deleted_for=UNDO_S):
             _remove(self.folder / name)
+        sweep(self.inputs_folder, self.store.needed_inputs())
+
+    @property
+    def inputs_folder(self) -> Path:
+        """Holds the files that clips are made from, under their digests."""
+        return self.folder.parent / INPUTS_FOLDER
 
     def path(self, job: Job) -> Path | None:
         """The clip of a job that is done."""

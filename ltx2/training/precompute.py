@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ltx2.checkpoint.catalog import FoundModel, find_model, require_trainable
-from ltx2.checkpoint.layouts import AUDIO_VAE, FEATURE_PROJECTION, VIDEO_VAE
+from ltx2.checkpoint.components import AUDIO_VAE, FEATURE_PROJECTION, VIDEO_VAE
 from ltx2.checkpoint.loader import (
     build_audio_vae,
     load_component,

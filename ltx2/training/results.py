@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ltx2 import __version__
 from ltx2.checkpoint.catalog import FoundModel
-from ltx2.checkpoint.layouts import (
+from ltx2.checkpoint.components import (
     AUDIO_CONNECTOR,
     AUDIO_VAE,
     FEATURE_PROJECTION,

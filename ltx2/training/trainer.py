@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ltx2.checkpoint.catalog import FoundModel, find_model, require_trainable
-from ltx2.checkpoint.layouts import AUDIO_CONNECTOR, TRANSFORMER, VIDEO_CONNECTOR
+from ltx2.checkpoint.components import AUDIO_CONNECTOR, TRANSFORMER, VIDEO_CONNECTOR
 from ltx2.checkpoint.loader import (
     build_audio_connector,
     build_transformer,

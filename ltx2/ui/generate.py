@@ -18,7 +18,6 @@ from ltx2.media.recipe_tag import parse_recipe
 from ltx2.request import AppliedLora, ModelProfile, Recipe
 from ltx2.serving.access import Door
 from ltx2.serving.jobs import Cancelled, Done, End, Failed, Job, Queued, Running
-from ltx2.serving.models import INPUTS_FOLDER
 from ltx2.serving.worker import JobQueue
 from ltx2.ui.api import GENERATE_VIDEO
 from ltx2.ui.compare import Comparison, bind_comparison, build_comparison
@@ -497,7 +496,7 @@ class GenerateHandlers:
     @property
     def _inputs(self) -> Inputs:
         """Where the server keeps the files that clips are made from."""
-        return Inputs(self.queue.folder.parent / INPUTS_FOLDER)
+        return Inputs(self.queue.inputs_folder)
 
     def _clip_of(self, shown: Shown) -> tuple[Job, Source, ModelProfile]:
         """The job that is shown, its clip as a source, and its model's profile."""

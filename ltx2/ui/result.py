@@ -22,10 +22,14 @@ from ltx2.ui.language import label, phrase, retold, say
 STAGES = {
     "start": (phrase("Starting"), 0.0, 0.0),
     "load": (phrase("Loading the model"), 0.0, 0.05),
-    "encode prompt": (phrase("Reading the prompt"), 0.05, 0.1),
-    "denoise": (phrase("Making picture and sound"), 0.1, 0.85),
-    "decode video": (phrase("Rendering the frames"), 0.85, 0.93),
-    "decode audio": (phrase("Rendering the sound"), 0.93, 0.98),
+    "encode prompt": (phrase("Reading the prompt"), 0.05, 0.08),
+    "read files": (phrase("Reading the files"), 0.08, 0.1),
+    "denoise": (phrase("Making picture and sound"), 0.1, 0.8),
+    "enlarge space": (phrase("Enlarging the picture"), 0.8, 0.81),
+    "enlarge time": (phrase("Adding pictures in between"), 0.81, 0.82),
+    "refine": (phrase("Refining picture and sound"), 0.82, 0.9),
+    "decode video": (phrase("Rendering the frames"), 0.9, 0.95),
+    "decode audio": (phrase("Rendering the sound"), 0.95, 0.98),
     "save": (phrase("Writing the file"), 0.98, 1.0),
     "stop": (phrase("Stopping after this step"), 0.0, 0.0),
 }
@@ -42,6 +46,18 @@ COPY_LINK_JS = """
     return [];
 }
 """
+
+SAVE_JS = """
+(recipe) => {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([recipe], {type: "application/json"}));
+    link.download = `ltx2-${JSON.parse(recipe).request.seed}.json`;
+    link.click();
+    URL.revokeObjectURL(link.href);
+    return [];
+}
+"""
+"""The recipe as a file called like its clip; Gradio's own button calls every one file.json."""
 
 
 @dataclass(frozen=True)
@@ -113,9 +129,11 @@ def build_result() -> Result:
                 show_line_numbers=False,
                 wrap_lines=True,
                 max_lines=30,
-                buttons=["copy", "download"],
+                buttons=["copy"],
             )
+            save = gr.Button(label("Save as a file"), size="sm", elem_id="save-recipe")
     link.click(None, None, None, js=COPY_LINK_JS, api_visibility="private")
+    save.click(None, recipe, None, js=SAVE_JS, api_visibility="private")
     return Result(
         status=status,
         use_failed=use_failed,

@@ -52,6 +52,39 @@ def test_no_tab_has_a_serious_barrier(browser, address, colors, size):
     page.context.close()
 
 
+def tab_to(page, name):
+    """Presses Tab until the element of this name has the keyboard."""
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        words = page.evaluate("document.activeElement.innerText ?? ''").strip().split("\n")
+        if words[0] == name:
+            return
+    pytest.fail(f"the keyboard does not come to {name!r}")
+
+
+def test_a_clip_is_made_and_made_again_by_keyboard_alone(browser, address):
+    page = opened(browser, address, viewport=DESKTOP)
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.closest('#prompt') !== null"):
+            break
+    page.keyboard.type("A red ball.")
+    tab_to(page, "More")
+    page.keyboard.press("Enter")
+    page.get_by_label("number input for Steps").wait_for()
+    page.keyboard.press("Enter")
+    page.get_by_label("number input for Steps").wait_for(state="hidden")
+    tab_to(page, "Generate")
+    page.keyboard.press("Enter")
+    page.locator("#summary p").wait_for(timeout=CLIP_S)
+    first = page.url
+    tab_to(page, "Again, with a new seed")
+    page.keyboard.press("Space")
+    page.wait_for_function("(first) => location.href !== first", arg=first)
+    page.locator("#status").get_by_text("Made in").wait_for(timeout=CLIP_S)
+    page.context.close()
+
+
 def test_the_keyboard_goes_on_from_the_prompt_and_is_seen(browser, address):
     page = opened(browser, address, viewport=DESKTOP, reduced_motion="reduce")
     page.locator("#prompt textarea").focus()
@@ -65,7 +98,7 @@ def test_the_keyboard_goes_on_from_the_prompt_and_is_seen(browser, address):
                 getComputedStyle(document.activeElement).outlineStyle,
             ]"""
         )
-        assert outline != "none", name
+        assert outline == "solid", name  # the page's own, not the browser's or none
         reached.append(name.strip())
     example = page.locator("#examples button").first.inner_text().strip()
     assert reached[0] == example  # what follows the prompt on the page

@@ -149,8 +149,9 @@ def test_the_recipe_of_the_clip_is_shown(page):
     page.get_by_text("Recipe, also inside the file").click()
     page.locator("#recipe .cm-content").get_by_text("A yellow ball bounces.").wait_for()
     with page.expect_download() as download:
-        page.locator("#recipe").get_by_label("Download").click()
+        page.locator("#save-recipe").click()
     recipe = json.loads(Path(download.value.path()).read_text())
+    assert download.value.suggested_filename == f"ltx2-{recipe['request']['seed']}.json"
     assert recipe["request"]["prompt"] == "A yellow ball bounces."
     seed = page.locator("#seed-row input[type=number]").input_value()
     assert recipe["request"]["seed"] == int(seed)

@@ -62,7 +62,7 @@ def asked_of(page):
     page.get_by_text("Recipe, also inside the file").click()
     page.locator("#recipe .cm-content").wait_for()
     with page.expect_download() as download:
-        page.locator("#recipe").get_by_label("Download").click()
+        page.locator("#save-recipe").click()
     return json.loads(download.value.path().read_text())["request"]
 
 

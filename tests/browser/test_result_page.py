@@ -81,7 +81,7 @@ def test_a_clip_or_its_recipe_dropped_anywhere_brings_its_settings_back(page):
     clip = urllib.request.urlopen(source, timeout=30).read()
     page.get_by_text("Recipe, also inside the file").click()
     with page.expect_download() as download:
-        page.locator("#recipe").get_by_label("Download").click()
+        page.locator("#save-recipe").click()
     recipe = Path(download.value.path()).read_bytes()
     for name, data in (("clip.mp4", clip), ("recipe.json", recipe)):
         page.locator("#prompt textarea").fill("Something else.")

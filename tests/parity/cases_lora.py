@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-from ltx2.checkpoint.layouts import TRANSFORMER
+from ltx2.checkpoint.components import TRANSFORMER
 from ltx2.checkpoint.loader import build_transformer, load_component
 from ltx2.checkpoint.lora import fuse_loras, read_lora
 from ltx2.checkpoint.reader import CheckpointFile

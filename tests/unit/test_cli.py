@@ -242,11 +242,12 @@ def test_a_recipe_chooses_its_model_and_another_one_is_warned_of(
         ("a.safetensors:0.5", ("a.safetensors", 0.5)),
         ("a.safetensors:-1", ("a.safetensors", -1.0)),
         ("C:/a.safetensors", ("C:/a.safetensors", 1.0)),
+        ("a.safetensors:0.5/0", ("a.safetensors", 0.5, 0.0)),
         ("C:/a.safetensors:2", ("C:/a.safetensors", 2.0)),
     ],
 )
 def test_a_lora_is_a_file_and_perhaps_a_strength(text, expected):
-    assert _lora(text) == (Path(expected[0]), expected[1])
+    assert _lora(text) == (Path(expected[0]), *expected[1:])
 
 
 def test_a_lora_is_added_recorded_and_missed_when_left_out(tmp_path, puppet_folder):

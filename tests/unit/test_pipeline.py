@@ -152,6 +152,50 @@ def test_loras_change_the_clip_and_stand_in_its_recipe(tmp_path, pipeline):
     assert sentence.endswith("this has no LoRA.")
 
 
+@pytest.mark.parametrize("quantization", ["none", "int8"])
+@pytest.mark.parametrize("live", [False, True])
+def test_loras_are_exchanged_without_loading_the_model_again(
+    tmp_path, folder, pipeline, live, quantization
+):
+    write_lora(tmp_path / "one.safetensors", pipeline)
+    write_lora(tmp_path / "two.safetensors", pipeline, seed=1)
+    one, two = ([(tmp_path / f"{name}.safetensors", 0.5)] for name in ("one", "two"))
+    options = {"device": "cpu", "live_loras": live, "quantization": quantization}
+    loaded = ltx2.load(folder, loras=one, **options)
+    before = loaded.networks.transformer.state_dict()
+    with_one = loaded(a_request(num_frames=9))
+    loaded.use_loras(two)
+    fresh = ltx2.load(folder, loras=two, **options)(a_request(num_frames=9))
+    with_two = loaded(a_request(num_frames=9))
+    assert same(with_two, fresh)
+    assert with_two.recipe.loras == fresh.recipe.loras
+    assert not same(with_two, with_one)
+    loaded.use_loras(())
+    weights = ltx2.load(folder, **options).networks.transformer.state_dict()
+    now = loaded.networks.transformer.state_dict()
+    assert all(torch.equal(now[name], weight) for name, weight in weights.items())
+    assert loaded(a_request(num_frames=9)).recipe.loras == ()
+    assert before.keys()
+    with pytest.raises(CheckpointError, match="no LoRA"):
+        loaded.use_loras([("nowhere", 1.0)])
+    loaded.use_loras(one)
+    assert same(loaded(a_request(num_frames=9)), with_one)
+
+
+def test_picture_and_sound_may_follow_a_lora_in_different_strengths(tmp_path, folder, pipeline):
+    write_lora(tmp_path / "one.safetensors", pipeline)
+    choice = ltx2.LoraChoice(tmp_path / "one.safetensors", 0.5, audio_strength=0.0)
+    clip = ltx2.load(folder, device="cpu", loras=[choice])(a_request(num_frames=9))
+    (lora,) = clip.recipe.loras
+    assert (lora.strength, lora.strength_of_sound) == (0.5, 0.0)
+    usual = ltx2.load(folder, device="cpu", loras=[choice[:2]])
+    assert same(usual(a_request(num_frames=9)), clip)  # it changes the picture alone
+    (sentence,) = usual.differences_from(clip.recipe)
+    assert "(0.5/0, " in sentence
+    silent = ltx2.load(folder, device="cpu", loras=[choice._replace(strength=0.0)])
+    assert same(silent(a_request(num_frames=9)), pipeline(a_request(num_frames=9)))
+
+
 def test_a_lora_that_cannot_be_used_is_an_error_before_the_model_is_loaded(
     folder, pipeline, tmp_path, monkeypatch
 ):

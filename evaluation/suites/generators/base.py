@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from evaluation.suites.given import Given
 from evaluation.suites.schema import Item
 from ltx2 import Request
 from ltx2.progress import OnProgress, ShouldCancel
@@ -35,6 +36,10 @@ class Source(Protocol):
 
     def describe(self) -> Mapping[str, Any]:
         """What a record should know about it, JSON values only."""
+
+    def takes(self, given: Given) -> bool:
+        """Whether it makes clips from such files; items with others are left out."""
+        return False
 
     def cost_usd(self, request: Request) -> float:
         """Estimated price of one clip in US dollars; 0 where none is charged."""

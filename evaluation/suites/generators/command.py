@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from evaluation.canonical import digest
 from evaluation.suites.generators.base import Generator, Skipped
+from evaluation.suites.given import Given
 from evaluation.suites.schema import Item
 from evaluation.suites.yaml_lines import read_yaml
 from ltx2 import Request
@@ -35,7 +36,9 @@ class CommandTemplate(BaseModel):
             `{seed}`, `{duration_s}`, `{num_frames}`, `{width}`, `{height}`, `{frame_rate}`,
             `{num_steps}`, `{output}` and `{work}` (an empty folder) are filled in, and
             `{prompt_csv}`, the prompt as a cell of a CSV file. No shell reads them, so a prompt
-            cannot be taken for a command.
+            cannot be taken for a command. Files that an item gives are `{image}` (the first
+            picture), `{audio}`, `{foley}`, `{extend}`, `{retake}`, `{inpaint}`, `{mask}` and
+            `{reference}`; items with a file that the template does not name are left out.
         defaults: what is filled in where a request leaves it open.
         files: further files to write before, by name within `{work}`, with the same names.
         output: pattern of the clip within `{work}`, where the program does not write `{output}`.
@@ -95,6 +98,12 @@ class CommandGenerator(Generator):
         """The template."""
         return {"kind": "command", "template": self._template.model_dump(mode="json")}
 
+    def takes(self, given: Given) -> bool:
+        """Files that the template names."""
+        texts = (*self._template.arguments, *self._template.files.values())
+        named = {name for text in texts for name in _NAME.findall(text)}
+        return set(given.files) <= named and len(given.images) <= 1
+
     def __call__(
         self,
         item: Item,
@@ -130,6 +139,8 @@ class CommandGenerator(Generator):
             known["num_frames"] = round(float(known["duration_s"]) * float(known["frame_rate"]))
         known.setdefault("negative_prompt", "")
         values = {name: str(value) for name, value in known.items()}
+        if item.given is not None:
+            values |= {name: str(path.absolute()) for name, path in item.given.files.items()}
         if self._template.speech_marks is not None:
             opening, closing = self._template.speech_marks
             for line in item.lines:

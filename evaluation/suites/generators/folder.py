@@ -9,6 +9,7 @@ from typing import Any
 
 from evaluation.canonical import digest
 from evaluation.suites.generators.base import Generator, Skipped
+from evaluation.suites.given import Given
 from evaluation.suites.schema import Item
 from ltx2 import Request
 from ltx2.errors import RequestError
@@ -53,6 +54,10 @@ class FolderGenerator(Generator):
     def describe(self) -> Mapping[str, Any]:
         """How many clips there are."""
         return {"kind": "folder", "num_clips": len(self._clips)}
+
+    def takes(self, given: Given) -> bool:
+        """Whoever made the clips knew what to make them from."""
+        return True
 
     def __call__(
         self,

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import ltx2
 from evaluation.canonical import digest
 from evaluation.suites.generators.base import Generator, Skipped
-from evaluation.suites.schema import Item
+from evaluation.suites.given import Given
+from evaluation.suites.schema import Item, given_fields
+from ltx2.inputs import Inputs
 from ltx2.progress import OnProgress, ShouldCancel
 from ltx2.request import Request
 
@@ -66,6 +68,10 @@ class PipelineGenerator(Generator):
             "device": str(pipeline.device),
         }
 
+    def takes(self, given: Given) -> bool:
+        """Every file that a request can name."""
+        return True
+
     def __call__(
         self,
         item: Item,
@@ -76,6 +82,10 @@ class PipelineGenerator(Generator):
         should_cancel: ShouldCancel,
     ) -> Skipped | None:
         """Makes and writes the clip."""
-        clip = self._pipeline(request, on_progress=on_progress, should_cancel=should_cancel)
+        inputs = Inputs()
+        given_fields(item, inputs)
+        clip = self._pipeline(
+            request, inputs=inputs, on_progress=on_progress, should_cancel=should_cancel
+        )
         clip.save(output)
         return None

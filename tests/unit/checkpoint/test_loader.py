@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ltx2.checkpoint.catalog import FINGERPRINT_2_3, FINGERPRINT_EARLY_DISTILLED
-from ltx2.checkpoint.layouts import COMPONENTS, TRANSFORMER, VOCODER
+from ltx2.checkpoint.components import COMPONENTS, TRANSFORMER, VOCODER
 from ltx2.checkpoint.loader import (
     build_audio_connector,
     build_audio_vae,

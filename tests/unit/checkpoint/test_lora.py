@@ -1,10 +1,16 @@
+import json
+
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from torch import nn
 
-from ltx2.checkpoint.lora import fuse_loras, read_lora
+from ltx2.checkpoint.keymaps import TRANSFORMER_TO_DIFFUSERS, rename
+from ltx2.checkpoint.lora import LiveLora, LoraStack, Strengths, fuse_loras, read_lora
 from ltx2.checkpoint.reader import save_checkpoint
 from ltx2.errors import CheckpointError
+from ltx2.model.quantized import quantize_linears
 
 
 def a_model(dtype=torch.float32):
@@ -87,8 +93,12 @@ PROJECTION = "text_embedding_projection.aggregate_embed.lora_A.weight"
     [
         ({"other.weight": torch.zeros(2, 2)}, "is not a LoRA"),
         ({"diffusion_model.wide.alpha": torch.zeros(1)}, "is not a LoRA"),
-        (WIDE | {"diffusion_model.wide.alpha": torch.zeros(1)}, "wide.alpha"),
-        ({"transformer.wide.lora_A.weight": torch.zeros(2, 2)}, "transformer.wide"),
+        (WIDE | {"diffusion_model.wide.alpha": torch.zeros(2)}, "more than one alpha"),
+        (WIDE | {"diffusion_model.wide.alpha": torch.tensor(torch.inf)}, "by inf"),
+        (WIDE | {"diffusion_model.wide.dora_scale": torch.ones(4, 1)}, "DoRA"),
+        (WIDE | {"diffusion_model.wide.hada_w1_a": torch.ones(4, 1)}, "hada_w1_a"),
+        (WIDE | {"lora_te_wide.lora_up.weight": torch.ones(4, 1)}, "lora_te_wide"),
+        ({"transformer.wide.lora_A.weight": torch.zeros(2, 2)}, "no pair of matrices"),
         ({"diffusion_model.wide.lora_A.weight": torch.zeros(3, 6)}, "no pair of matrices"),
         (WIDE | {"diffusion_model.wide.lora_B.weight": torch.zeros(4, 2)}, "the ranks 3 and 2"),
         (WIDE | {"diffusion_model.wide.lora_B.weight": torch.zeros(12)}, "no pair of matrices"),
@@ -113,3 +123,241 @@ def test_a_lora_for_another_model_changes_nothing(tmp_path, tensors, said):
     with pytest.raises(CheckpointError, match=f"does not fit this model.*{said}"):
         fuse_loras(model, [(read_lora(written(tmp_path / "x.safetensors", tensors)), 1.0)])
     assert torch.equal(model["wide"].weight, before["wide"].weight)
+
+
+def a_network():
+    """Modules with the names of the transformer's, in both modalities."""
+    torch.manual_seed(0)
+    block = nn.ModuleDict(
+        {
+            "attn1": nn.ModuleDict(
+                {"to_q": nn.Linear(6, 4), "to_out": nn.ModuleList([nn.Linear(4, 6)])}
+            ),
+            "audio_attn1": nn.ModuleDict({"to_q": nn.Linear(5, 4)}),
+            "audio_to_video_attn": nn.ModuleDict({"to_k": nn.Linear(5, 4)}),
+            "video_to_audio_attn": nn.ModuleDict({"to_k": nn.Linear(6, 4)}),
+            "ff": nn.ModuleDict({"net": nn.ModuleList([nn.ModuleDict({"proj": nn.Linear(6, 8)})])}),
+        }
+    )
+    return nn.ModuleDict(
+        {
+            "transformer_blocks": nn.ModuleList([block]),
+            "patchify_proj": nn.Linear(3, 6),
+            "audio_adaln_single": nn.ModuleDict({"linear": nn.Linear(4, 8)}),
+        }
+    )
+
+
+MODULES = {
+    name: (module.in_features, module.out_features)
+    for name, module in a_network().named_modules()
+    if isinstance(module, nn.Linear)
+}
+
+
+def matrices(rank=2, seed=3):
+    """Of every module: down [r, in] and up [out, r]."""
+    generator = torch.Generator().manual_seed(seed)
+    return {
+        name: (
+            torch.randn(rank, inside, generator=generator),
+            torch.randn(outside, rank, generator=generator),
+        )
+        for name, (inside, outside) in MODULES.items()
+    }
+
+
+def official(pairs):
+    return {
+        f"diffusion_model.{name}.lora_{end}.weight": matrix
+        for name, pair in pairs.items()
+        for end, matrix in zip("AB", pair, strict=True)
+    }
+
+
+def with_alpha(prefix, pairs, alpha, *, dots="."):
+    """Down, up and alpha as kohya's and ComfyUI's programs name them."""
+    tensors = {}
+    for name, (down, up) in pairs.items():
+        module = prefix + name.replace(".", dots)
+        tensors |= {f"{module}.lora_down.weight": down, f"{module}.lora_up.weight": up}
+        tensors[f"{module}.alpha"] = torch.tensor(float(alpha))
+    return tensors
+
+
+def of_diffusers(pairs, prefix="transformer.", ending="weight"):
+    return {
+        f"{prefix}{rename(name, TRANSFORMER_TO_DIFFUSERS)}.lora_{end}.{ending}": matrix
+        for name, pair in pairs.items()
+        for end, matrix in zip("AB", pair, strict=True)
+    }
+
+
+PEFT = {"lora_adapter_metadata": json.dumps({"transformer.r": 2, "transformer.lora_alpha": 1})}
+SQUARE_ROOT = {
+    "lora_adapter_metadata": json.dumps(
+        {"transformer.r": 2, "transformer.lora_alpha": 2, "transformer.use_rslora": True}
+    )
+}
+
+LAYOUTS = {
+    "official": (official, {}, 1.0),
+    "official with alpha": (lambda p: with_alpha("diffusion_model.", p, 1), {}, 0.5),
+    "underscores": (lambda p: with_alpha("lora_unet_", p, 4, dots="_"), {}, 2.0),
+    "diffusers": (of_diffusers, {}, 1.0),
+    "diffusers with alpha": (of_diffusers, PEFT, 0.5),
+    "diffusers, root of the rank": (of_diffusers, SQUARE_ROOT, 2 / 2**0.5),
+    "PEFT": (lambda p: of_diffusers(p, "base_model.model.", "default.weight"), {}, 1.0),
+    "PEFT over official names": (
+        lambda p: {f"base_model.model.{n}": t for n, t in official(p).items()},
+        {},
+        1.0,
+    ),
+    "no prefix": (
+        lambda p: {n.removeprefix("diffusion_model."): t for n, t in official(p).items()},
+        {},
+        1.0,
+    ),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_layout_says_the_same(tmp_path, layout):
+    write, metadata, scale = LAYOUTS[layout]
+    pairs = matrices()
+    path = tmp_path / "x.safetensors"
+    save_checkpoint(path, write(pairs), metadata)
+    lora = read_lora(path)
+    assert lora.changes.keys() == MODULES.keys()
+    network, before = a_network(), a_network()
+    fuse_loras(network, [(lora, 0.5)])
+    for name, (down, up) in pairs.items():
+        expected = before.get_submodule(name).weight + 0.5 * scale * up @ down
+        assert torch.allclose(network.get_submodule(name).weight, expected, atol=1e-5), name
+
+
+def test_picture_and_sound_have_strengths_of_their_own(tmp_path):
+    pairs = matrices()
+    lora = read_lora(written(tmp_path / "x.safetensors", official(pairs)))
+    network, before = a_network(), a_network()
+    fuse_loras(network, [(lora, Strengths(video=0.75, audio=0.0))])
+    unchanged = {
+        name
+        for name in MODULES
+        if torch.equal(network.get_submodule(name).weight, before.get_submodule(name).weight)
+    }
+    assert unchanged == {
+        "transformer_blocks.0.audio_attn1.to_q",
+        "transformer_blocks.0.video_to_audio_attn.to_k",
+        "audio_adaln_single.linear",
+    }
+    down, up = pairs["patchify_proj"]
+    assert torch.allclose(
+        network["patchify_proj"].weight, before["patchify_proj"].weight + 0.75 * up @ down
+    )
+
+
+def outputs(network):
+    generator = torch.Generator().manual_seed(4)
+    return {
+        name: network.get_submodule(name)(torch.randn(3, inside, generator=generator))
+        for name, (inside, _) in MODULES.items()
+    }
+
+
+@pytest.mark.parametrize("kind", ["plain", "int8", "fp8"])
+@pytest.mark.parametrize("live", [False, True])
+def test_loras_come_off_to_the_bit_and_live_ones_change_what_fused_ones_do(tmp_path, kind, live):
+    loras = [
+        (
+            read_lora(written(tmp_path / f"{seed}.safetensors", official(matrices(seed=seed)))),
+            factor,
+        )
+        for seed, factor in ((1, 0.6), (2, Strengths(-0.5, 0.3)))
+    ]
+    network, fused = a_network(), a_network()
+    if kind != "plain":
+        for one in (network, fused):
+            quantize_linears(one, kind, lambda name, _: name.startswith("transformer_blocks."))
+            one.requires_grad_(False)
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    stack = LoraStack(network)
+    stack.put_on(loras, live=live)
+    fuse_loras(fused, loras)
+    changed, expected = outputs(network), outputs(fused)
+    for name, output in changed.items():
+        assert torch.allclose(output, expected[name], atol=2e-5), name
+        assert not torch.allclose(output, outputs(a_network())[name], atol=0.1), name
+    stack.put_on(loras[:1], live=not live)  # in the place of both
+    stack.take_off()
+    after = network.state_dict()
+    assert after.keys() == before.keys()
+    assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
+
+
+def test_bits_are_never_fused(tmp_path):
+    lora = read_lora(written(tmp_path / "x.safetensors", official(matrices())))
+    network = a_network()
+    quantize_linears(network, "int8", lambda name, _: name.endswith("to_q"))
+    fuse_loras(network, [(lora, 1.0)])
+    kinds = {name: type(network.get_submodule(name)) for name in MODULES}
+    assert {name for name, kind in kinds.items() if kind is LiveLora} == {
+        "transformer_blocks.0.attn1.to_q",
+        "transformer_blocks.0.audio_attn1.to_q",
+    }
+
+
+def test_a_lora_that_does_not_fit_leaves_the_one_before_off_and_the_weights_whole(tmp_path):
+    good = read_lora(written(tmp_path / "good.safetensors", official(matrices())))
+    other = read_lora(written(tmp_path / "other.safetensors", pair("tall", 6, 4, rank=3)))
+    network, before = a_network(), a_network()
+    stack = LoraStack(network)
+    stack.put_on([(good, 1.0)])
+    with pytest.raises(CheckpointError, match="none of the weights"):
+        stack.put_on([(good, 1.0), (other, 1.0)])
+    for name, tensor in network.state_dict().items():
+        assert torch.equal(tensor, before.state_dict()[name])
+
+
+def test_a_stack_over_another_gives_it_back(tmp_path):
+    lora = read_lora(written(tmp_path / "x.safetensors", official(matrices())))
+    network = a_network()
+    LoraStack(network).put_on([(lora, 0.7)], live=True)
+    below = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    above = LoraStack(network)
+    above.put_on([(lora, 1.0)])
+    above.take_off()
+    assert all(torch.equal(tensor, below[name]) for name, tensor in network.state_dict().items())
+
+
+@given(data=st.data())
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_any_damage_to_a_lora_is_an_error_of_ours_or_harmless(tmp_path, data):
+    write, metadata, _ = LAYOUTS[data.draw(st.sampled_from(sorted(LAYOUTS)))]
+    tensors = write(matrices())
+    name = data.draw(st.sampled_from(sorted(tensors)))
+    change = data.draw(st.sampled_from(["away", "shape", "type", "rename"]))
+    old = tensors.pop(name)
+    if change == "shape":
+        shape = data.draw(st.lists(st.integers(0, 7), max_size=3))
+        tensors[name] = torch.zeros(shape)
+    elif change == "type":
+        tensors[name] = old.to(data.draw(st.sampled_from([torch.int32, torch.bool, torch.float64])))
+    elif change == "rename":
+        tensors[data.draw(st.text("abc._0", min_size=1, max_size=9)) + name] = old
+    if change == "away" and data.draw(st.booleans()):
+        metadata = {
+            "lora_adapter_metadata": data.draw(
+                st.sampled_from(["", "[]", "{", '{"transformer.lora_alpha": []}'])
+            )
+        }
+    path = tmp_path / "x.safetensors"
+    save_checkpoint(path, tensors, metadata)
+    network = a_network()
+    try:
+        fuse_loras(network, [(read_lora(path), 1.0)])
+    except CheckpointError:
+        return
+    assert all(tensor.isfinite().all() for tensor in network.state_dict().values())

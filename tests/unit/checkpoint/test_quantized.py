@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ltx2.checkpoint.catalog import LTX_2, version_of
-from ltx2.checkpoint.layouts import TRANSFORMER
+from ltx2.checkpoint.components import TRANSFORMER
 from ltx2.checkpoint.loader import build_transformer, load_component, load_networks
 from ltx2.checkpoint.quantized import padded_scales
 from ltx2.checkpoint.reader import CheckpointFile

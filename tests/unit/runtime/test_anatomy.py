@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ltx2.checkpoint.catalog import find_model
-from ltx2.checkpoint.layouts import AUDIO_VAE, TRANSFORMER, VOCODER
+from ltx2.checkpoint.components import AUDIO_VAE, TRANSFORMER, VOCODER
 from ltx2.checkpoint.loader import load_networks
 from ltx2.model.video_vae import VideoVAEConfig
 from ltx2.runtime import anatomy

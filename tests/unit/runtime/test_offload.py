@@ -6,7 +6,7 @@ import ltx2
 from ltx2 import pipeline as pipeline_module
 from ltx2.checkpoint.catalog import find_model
 from ltx2.checkpoint.loader import load_networks
-from ltx2.errors import CheckpointError, RequestError
+from ltx2.errors import RequestError
 from ltx2.runtime.visitors import VISITORS, visits
 from tests.tiny_checkpoint import write_tiny_model
 from tests.unit.checkpoint.test_quantized import LAYOUTS, encoded
@@ -72,7 +72,7 @@ def test_nothing_else_has_weights_worth_sending_away(folder):
     }
 
 
-def test_a_lora_for_weights_on_disk_is_refused_with_what_to_do(folder, tmp_path):
+def test_a_lora_changes_weights_that_visit_wherever_they_wait(folder, tmp_path):
     from ltx2.checkpoint.reader import save_checkpoint
 
     weight = ltx2.load(folder).networks.transformer.transformer_blocks[0].attn1.to_q.weight
@@ -83,11 +83,19 @@ def test_a_lora_for_weights_on_disk_is_refused_with_what_to_do(folder, tmp_path)
         f"{name}.lora_B.weight": torch.ones(rows, 1),
     }
     save_checkpoint(tmp_path / "l.safetensors", lora, {})
-    with pytest.raises(CheckpointError, match="--offload cpu"):
-        ltx2.load(folder, offload="disk", loras=[(tmp_path / "l.safetensors", 1.0)])
-    with_lora = ltx2.load(folder, offload="cpu", loras=[(tmp_path / "l.safetensors", 1.0)])
-    without = ltx2.load(folder, offload="cpu")
-    assert not np.array_equal(with_lora(REQUEST).frames, without(REQUEST).frames)
+    chosen = [(tmp_path / "l.safetensors", 0.1)]
+    plain = ltx2.load(folder, offload="none")(REQUEST)
+    live = ltx2.load(folder, offload="none", loras=chosen, live_loras=True)(REQUEST)
+    fused = ltx2.load(folder, offload="none", loras=chosen)(REQUEST)
+    for offload, expected in (("cpu", fused), ("disk", live)):
+        loaded = ltx2.load(folder, offload=offload, loras=chosen)
+        assert np.array_equal(loaded(REQUEST).frames, expected.frames)
+        assert not np.array_equal(expected.frames, plain.frames)
+        # The next block had been fetched already when the LoRA came off, and again on.
+        loaded.use_loras(())
+        assert np.array_equal(loaded(REQUEST).frames, plain.frames)
+        loaded.use_loras(chosen)
+        assert np.array_equal(loaded(REQUEST).frames, expected.frames)
 
 
 def test_an_unknown_offload_is_refused(folder):

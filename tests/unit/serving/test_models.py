@@ -75,6 +75,31 @@ def test_one_model_is_kept_until_another_choice_is_made():
     assert loads == [("quick", []), ("slow", []), ("slow", [(PAPER, 0.5)]), ("quick", [])]
 
 
+def test_only_the_loras_are_exchanged_where_the_model_stays():
+    calls = []
+
+    def load(loras):
+        calls.append(("load", loras))
+        return Maker()
+
+    def exchange(maker, loras):
+        calls.append(("exchange", loras))
+        return maker
+
+    offer = replace(an_offer(load=load, loras={"paper": PAPER}), exchange=exchange)
+    models = Models([replace(offer, name="quick"), replace(offer, name="slow")])
+    paper = (ChosenLora("paper", 0.5),)
+    for choice in (Choice("quick"), Choice("quick", paper), Choice("slow", paper), USUAL):
+        take(models, choice)
+        assert models.loaded == models.named(choice)
+    assert calls == [
+        ("load", []),
+        ("exchange", [(PAPER, 0.5)]),
+        ("load", [(PAPER, 0.5)]),
+        ("load", []),
+    ]
+
+
 def test_progress_tells_of_loading_only_where_there_is_some():
     models, seen = some_models(), []
     take(models, on_progress=seen.append)

@@ -1,3 +1,4 @@
+import ast
 import base64
 import errno
 import os
@@ -22,6 +23,7 @@ from ltx2.ui.result import (
     render_status,
     render_summary,
 )
+from tests.conftest import ROOT
 from tests.unit.serving.stand_ins import a_preview
 from tests.unit.ui.stand_ins import VISITOR, a_recipe
 
@@ -193,3 +195,13 @@ def test_a_full_disk_is_said_with_a_next_step(clip, tmp_path, monkeypatch):
     monkeypatch.setattr("shutil.copyfile", fails_with(errno.ENOSPC))
     with pytest.raises(ResourceError, match=r"No space left on device.*Make room"):
         lend(clip, a_job(DONE), tmp_path / "cache")
+
+
+def test_every_stage_of_the_pipeline_has_words():
+    tree = ast.parse((ROOT / "ltx2" / "pipeline.py").read_text())
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    staged = [call for call in calls if getattr(call.func, "attr", "") == "stage"]
+    said = {call.args[0].value for call in staged if isinstance(call.args[0], ast.Constant)}
+    assert said >= {"encode prompt", "read files", "decode video", "decode audio"}
+    named = {"denoise", "refine", "enlarge space", "enlarge time"}  # put together there
+    assert said | named <= set(STAGES)

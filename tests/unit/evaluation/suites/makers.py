@@ -45,6 +45,9 @@ class Maker:
     def describe(self):
         return {"kind": "test"}
 
+    def takes(self, given):
+        return False
+
     def cost_usd(self, request):
         return self.price
 

@@ -5,15 +5,20 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from evaluation.suites.commands import SUITES
 from evaluation.suites.generators import find_generator
 from evaluation.suites.generators.cloud import SoraGenerator, VeoGenerator
 from evaluation.suites.generators.command import CommandGenerator, CommandTemplate, load_template
 from evaluation.suites.generators.folder import FolderGenerator
+from evaluation.suites.generators.pipeline import PipelineGenerator
+from evaluation.suites.given import Given, GivenImage
 from evaluation.suites.records import RunFolder
 from evaluation.suites.runner import Counts, run_suite
-from evaluation.suites.schema import request_of
+from evaluation.suites.schema import load_suite, request_of
 from ltx2 import Clip, Request
 from ltx2.errors import GenerationCancelled, GenerationError, RequestError
 from ltx2.progress import ignore_progress, never_cancel
@@ -280,3 +285,38 @@ def test_generators_are_found_by_kind():
     assert find_generator("models/mine.safetensors").name == "mine"
     with pytest.raises(RequestError, match="does not say which"):
         find_generator("veo:")
+
+
+# --- files that items give ---------------------------------------------------------------------
+
+
+def test_items_with_files_go_to_generators_that_take_them_and_are_left_out_by_others(
+    tmp_path, clip_file
+):
+    Image.new("RGB", (64, 64), "red").save(tmp_path / "first.png")
+    suite = suite_of(2)
+    given = Given(images=(GivenImage(file=tmp_path / "first.png"),))
+    items = (suite.items[0].model_copy(update={"given": given}), suite.items[1])
+    suite = suite.model_copy(update={"items": items})
+    copies = [sys.executable, "-c", "import sys, shutil; shutil.copy(*sys.argv[1:3])"]
+    arguments = (*copies, str(clip_file), "{output}")
+    plain = CommandGenerator(CommandTemplate(schema_version=1, name="plain", arguments=arguments))
+    assert run_suite(suite, plain, RunFolder(tmp_path / "a")) == Counts(made=1, skipped=1)
+    wants = CommandTemplate(schema_version=1, name="wants", arguments=(*arguments, "{image}"))
+    folder = RunFolder(tmp_path / "b")
+    run_suite(suite.chosen(ids=["item-0"]), CommandGenerator(wants), folder)
+    (record,) = map(folder.read_item, folder.read_run().keys)
+    assert (record.status, record.mode) == ("ok", "images")
+    assert record.request.keyframes[0].image.name == "first.png"
+
+
+def test_our_pipeline_keeps_to_the_picture_of_an_item(tmp_path):
+    suite = load_suite(SUITES / "puppet-modes.yaml").chosen(ids=["first-picture-red"])
+    short = {"num_frames": 9}
+    folder = RunFolder(tmp_path / "run")
+    generator = PipelineGenerator("puppet-distilled")
+    assert run_suite(suite, generator, folder, settings=short) == Counts(made=1)
+    (key,) = folder.read_run().keys
+    given = np.asarray(Image.open(suite.items[0].given.images[0].file).convert("RGB"), float)
+    made = Clip.load(folder.clip(key)).frames[0].astype(float)
+    assert np.abs(made - given).mean() < 12

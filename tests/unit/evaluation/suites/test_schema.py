@@ -1,8 +1,11 @@
 import pytest
+from PIL import Image
 
 from evaluation.expectation import ExpectedLine
-from evaluation.suites.schema import json_schema_text, load_suite, request_of
+from evaluation.suites.given import Given
+from evaluation.suites.schema import given_fields, json_schema_text, load_suite, request_of
 from ltx2.errors import RequestError
+from ltx2.inputs import Inputs
 from tests.conftest import ROOT
 
 HEAD = """schema_version: 1
@@ -143,3 +146,46 @@ def test_two_items_that_ask_for_the_same_clip_are_refused(suite_of):
     with pytest.raises(RequestError, match=r"greeting and again ask for the same clip"):
         suite_of(HEAD + ITEM + again)
     assert len(suite_of(HEAD + ITEM + again.replace("duration_s: 6", "duration_s: 7")).items) == 2
+
+
+GIVEN = """
+schema_version: 1
+name: given
+title: Given
+description: For tests.
+licence: CC0-1.0
+items:
+  - {id: a, prompt: A puppet., given: {images: [{file: first.png, strength: 0.5}]}}
+  - {id: b, prompt: A puppet.}
+"""
+
+
+def test_files_of_an_item_are_found_beside_the_suite_and_named_in_its_requests(tmp_path):
+    suite = tmp_path / "given.yaml"
+    suite.write_text(GIVEN)
+    with pytest.raises(RequestError, match=r"given.yaml:\d+.*item a: the file first.png"):
+        load_suite(suite)
+    Image.new("RGB", (64, 64), "red").save(tmp_path / "first.png")
+    first, second = load_suite(suite).items  # one prompt, but not one clip
+    assert (first.mode, second.mode) == ("images", "text")
+    inputs = Inputs()
+    request = request_of(first, 1, given=given_fields(first, inputs))
+    (keyframe,) = request.keyframes
+    assert keyframe.strength == 0.5
+    assert inputs.path(keyframe.image) == tmp_path / "first.png"
+    assert str(tmp_path) not in first.model_dump_json()
+    assert request_of(second, 1, given=given_fields(second, inputs)).keyframes == ()
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ({}, "no file is given"),
+        ({"extend": "a.mp4"}, "extend belongs together"),
+        ({"audio": "a.wav", "spans": ["0-1"]}, "retake and spans"),
+        ({"inpaint": "a.mp4"}, "inpaint and mask"),
+    ],
+)
+def test_files_without_what_belongs_to_them_are_refused(given, reason):
+    with pytest.raises(ValueError, match=reason):
+        Given.model_validate(given)
