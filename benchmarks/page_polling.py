@@ -20,6 +20,7 @@ from typing import Any
 import httpx
 
 from ltx2.ui.generate import POLL_S
+from ltx2.ui.language import label
 from ltx2.ui.visitors import recognise
 from tests.browser.served import served_process, stand_in
 
@@ -66,6 +67,8 @@ class Page:
             async for line in messages.aiter_lines():
                 message = json.loads(line.removeprefix("data:") or "{}")
                 if message.get("msg") == "process_completed":
+                    if not message["success"]:
+                        raise RuntimeError(f"{event} was refused: {message['output']}")
                     return message["output"]["data"]
         raise RuntimeError(f"The page did not answer {event}.")
 
@@ -105,9 +108,15 @@ def filled_in(config: dict[str, Any], visitor: str) -> list[Any]:
     """What a visitor sends who asks for a clip of many steps, all else as the page has it."""
     fields = {field["id"]: field["props"] for field in config["components"]}
     events = {event["api_name"]: event for event in config["dependencies"]}
-    labelled = {"Prompt": "A ball.", "Steps": NUM_STEPS}
+    labelled = {label("Prompt").key: "A ball.", label("Steps").key: NUM_STEPS}
     asked = [fields[number] for number in events["on_submit"]["inputs"]]
-    return [visitor, *(labelled.get(field["label"], field.get("value")) for field in asked[1:])]
+    return [visitor, *(_filled(field, labelled) for field in asked[1:])]
+
+
+def _filled(field: dict[str, Any], labelled: dict[str, Any]) -> Any:
+    """The value of a field; labels come as keys of the page's translations."""
+    shown = str(field.get("label"))
+    return next((v for key, v in labelled.items() if f'"{key}"' in shown), field.get("value"))
 
 
 def processor_s(process_id: int) -> float:
