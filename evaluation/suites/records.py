@@ -107,12 +107,18 @@ class ScoredRecord(_Record):
         weights: SHA-256 of the networks that are delivered, by file name.
         arguments: of the command.
         started: date and time, UTC.
+        finished: when every clip was measured; empty before.
     """
 
     environment: Mapping[str, str]
     weights: Mapping[str, str]
     arguments: tuple[str, ...]
     started: str
+    finished: str = ""
+
+    def is_of(self, run: "RunRecord") -> bool:
+        """Whether every clip of a run was measured since the run was last started."""
+        return bool(self.finished) and self.started >= run.started
 
 
 def measuring_weights() -> dict[str, str]:

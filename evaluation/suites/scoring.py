@@ -91,7 +91,7 @@ def score_run(
         environment=environment(MEASURING_PACKAGES),
         weights=measuring_weights(),
         arguments=tuple(arguments),
-        started=datetime.now(UTC).isoformat(timespec="seconds"),
+        started=_now(),
     )
     folder.write_scored(scored)
     records = [record for record in map(folder.read_item, run.keys) if record is not None]
@@ -127,9 +127,14 @@ def score_run(
             _write(path, rows)
             written = time.monotonic()
     _write(path, rows)
+    folder.write_scored(scored.model_copy(update={"finished": _now()}))
     on_progress(Progress("measure", len(records), max(len(records), 1)))
     num_rows = sum("metric" in row for row in rows)
     return ScoreCounts(path, measured, num_rows - measured)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _num_lines(path: Path) -> int:

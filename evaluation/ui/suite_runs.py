@@ -233,7 +233,9 @@ class SuiteRuns:
         folder = self.run(name)
         record = folder.read_run()
         made = record is not None and all(folder.read_item(key) is not None for key in record.keys)
-        return Standing("done" if made and folder.read_scored() is not None else "stopped")
+        scored = folder.read_scored()
+        is_measured = record is not None and scored is not None and scored.is_of(record)
+        return Standing("done" if made and is_measured else "stopped")
 
     def _folder_of(self, suite: Suite, model: str) -> RunFolder:
         safe = "".join(c if c.isalnum() or c in "._-" else "_" for c in f"{suite.name}-{model}")

@@ -17,7 +17,7 @@ from evaluation.reports.measured.results import Row, RunResults, load_results
 from evaluation.reports.parts import Section
 from evaluation.suites.records import ItemRecord
 from evaluation.suites.schema import Suite
-from evaluation.ui.language import ENGLISH, label, phrase, say
+from evaluation.ui.language import ENGLISH, label, phrase, retold, say
 from evaluation.ui.suite_runs import Standing, SuiteRuns, delivered
 from ltx2.errors import LTX2Error, RequestError
 from ltx2.serving import grid
@@ -335,7 +335,7 @@ def _status(name: str, standing: Standing) -> str:
         if standing.seconds_left is not None:
             text += " " + say("About {time} left.", time=in_words(standing.seconds_left))
     if standing.reason:
-        text += f" {standing.reason}"
+        text += f" {retold(standing.reason)}"
     return f'<div class="status" role="status"><p>{escape(text)}</p>{bar}</div>'
 
 
@@ -372,7 +372,7 @@ def _matrix(run: RunResults) -> str:
 def _cell(record: ItemRecord, rows: Sequence[Row]) -> str:
     state = "measured" if record.status == "ok" and rows else record.status
     words = f"{record.item}, {say('seed {seed}', seed=str(record.seed))}: {say(WORDS[state])}"
-    more = "; ".join(headline(rows)) or record.reason
+    more = "; ".join(headline(rows)) or retold(record.reason)
     said = escape(f"{words}. {more}" if more else words)
     return (
         f'<button type="button" class="cell {state}" data-key="{record.key}" '
@@ -383,7 +383,7 @@ def _cell(record: ItemRecord, rows: Sequence[Row]) -> str:
 def _facts(run: RunResults, record: ItemRecord) -> str:
     """What was asked, and every number or why there is none."""
     rows = [row for row in run.rows if row.key == record.key]
-    reason = f"<p>{escape(record.reason)}</p>" if record.reason else ""
+    reason = f"<p>{escape(retold(record.reason))}</p>" if record.reason else ""
     asked = (
         f"<p><b>{escape(run.name)}, {escape(record.item)}, "
         f"{escape(say('seed {seed}', seed=str(record.seed)))}</b></p>"

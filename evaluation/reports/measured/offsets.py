@@ -151,7 +151,8 @@ def _pooled(runs: Sequence[RunResults]) -> list[Part]:
         heads_after=["Offset (ms)", "95 % (ms)", "By BT.1359"],
         name_head="Clips",
         legend="Bars are 95 % intervals by a bootstrap over items. A pooled offset is that of the "
-        "model, not of any clip: clips that are early and late in turn look in step together.",
+        "model, not of any clip: clips that are early and late in turn look in step together, and "
+        "where all clips begin to speak at one moment, another clip's sound gives the same offset.",
     )
     if not lines:
         return [spans]

@@ -68,7 +68,8 @@ def run_of(path, name, rows_of, *, suite=SUITE, seeds=(1,), fails=None):
             environment={"numpy": "2"},
             weights={"net.safetensors": "ab" * 32},
             arguments=("score",),
-            started="2026-01-01T00:00:00+00:00",
+            started="2100-01-01T00:00:00+00:00",
+            finished="2100-01-01T00:00:01+00:00",
         )
     )
     return path
