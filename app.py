@@ -8,6 +8,7 @@ import typer
 from evaluation.ui.rating import open_rating, rating_routers
 from evaluation.ui.rating_tabs import rating_tabs
 from evaluation.ui.suites import suites_tab
+from ltx2.clip import Clip
 from ltx2.errors import LTX2Error
 from ltx2.request import Request
 from ltx2.serving.zero_gpu import is_zero_gpu
@@ -25,6 +26,7 @@ def run(settings: Settings) -> None:
         routers=rating_routers(rating),
         extra_tabs=(*rating_tabs(rating), suites_tab(settings)),
         examine=examine,
+        score=lip_sync,
     )
 
 
@@ -33,6 +35,13 @@ def examine(clip: Path, request: Request) -> str:
     from evaluation.ui.health import examine as find_faults
 
     return find_faults(clip, request)
+
+
+def lip_sync(clip: Clip) -> float | None:
+    """How well lips and voice go together; what it needs is loaded with the first clip."""
+    from evaluation.metrics.best import lip_sync as measure
+
+    return measure(clip)
 
 
 def main() -> None:

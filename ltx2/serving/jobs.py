@@ -30,10 +30,12 @@ class Choice:
     Attributes:
         model: name of an offer; None for the usual one.
         loras: of that model.
+        best_of: clips that are made, with seeds that follow, of which the best is kept.
     """
 
     model: str | None = None
     loras: tuple[ChosenLora, ...] = ()
+    best_of: int = 1
 
 
 USUAL = Choice()
@@ -62,6 +64,7 @@ class Running:
         total: steps of this stage, at least 1.
         started_at: when work on it began, seconds since 1970.
         seconds_left: until it is done; None while nothing is known about that.
+        clip: which of `clips` is being made, of which one is kept; counted from 1.
     """
 
     stage: str
@@ -69,6 +72,8 @@ class Running:
     total: int
     started_at: float
     seconds_left: float | None = None
+    clip: int = 1
+    clips: int = 1
 
 
 @dataclass(frozen=True)

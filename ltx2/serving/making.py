@@ -22,6 +22,7 @@ class Making:
         end_if_stopped: what it becomes then.
         forecast: how long it was expected to take; None if unknown.
         sketch: its last preview; None before there is one.
+        clip: which one is being made, where several are and one is kept.
     """
 
     def __init__(self, job: Job) -> None:
@@ -30,6 +31,7 @@ class Making:
         self.end_if_stopped: End = Cancelled()
         self.forecast: Forecast | None = None
         self.sketch: Sketch | None = None
+        self.clip = 1
         self._seconds: dict[Stage, float] = {}
         self._at = Progress("start", 0, 1), time.monotonic()
         """How far it is, and when that stage began."""
@@ -58,26 +60,38 @@ class Making:
         assert isinstance(self.job.state, Running)
         if self.stop():
             return replace(self.job.state, stage="stop")
+        left = seconds_left(self.forecast, progress, time.monotonic() - since)
+        later = self.job.choice.best_of - self.clip
+        if left is not None and later:
+            left = None if self.forecast is None else left + later * self.forecast.without_loading
         return replace(
             self.job.state,
             stage=progress.stage,
             step=progress.step,
             total=progress.total,
-            seconds_left=seconds_left(self.forecast, progress, time.monotonic() - since),
+            seconds_left=left,
+            clip=self.clip,
+            clips=self.job.choice.best_of,
         )
 
     def run(self, model: str, device: str, work: Work) -> Run:
-        """What was learnt, once the file is written."""
+        """What was learnt of one clip, once the file is written."""
         self._lap()
+        each = {stage: s / self.job.choice.best_of for stage, s in self._seconds.items()}
         return Run(
             model,
             device,
             work,
             load_s=self._seconds.get("load"),
-            encode_s=self._seconds.get("encode", 0.0),
-            denoise_s=self._seconds.get("denoise", 0.0),
-            decode_s=self._seconds.get("decode", 0.0),
+            encode_s=each.get("encode", 0.0),
+            denoise_s=each.get("denoise", 0.0),
+            decode_s=each.get("decode", 0.0),
         )
+
+    @property
+    def seconds(self) -> float:
+        """All that it took so far, until the last change of its stage."""
+        return sum(self._seconds.values())
 
     def _lap(self) -> None:
         progress, since = self._at

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ltx2.clip import Clip
 from ltx2.errors import GenerationCancelled, LTX2Error, RequestError, ResourceError
 from ltx2.progress import Progress
 from ltx2.request import Request
@@ -24,7 +25,7 @@ from ltx2.serving.jobs import (
 )
 from ltx2.serving.kept_inputs import sweep
 from ltx2.serving.making import Making
-from ltx2.serving.models import INPUTS_FOLDER, Models
+from ltx2.serving.models import INPUTS_FOLDER, ClipMaker, Models
 from ltx2.serving.preflight import Preflight, TooLarge, check
 from ltx2.serving.previews import Sketch
 from ltx2.serving.store import Grouped, Member, Store
@@ -38,6 +39,11 @@ logger = logging.getLogger(__name__)
 
 UNDO_S = 7 * 24 * 3600.0
 """How long a deleted job can be restored."""
+
+MAX_BEST_OF = 8
+"""Clips of which a job can keep one."""
+
+Score = Callable[[Clip], float | None]
 
 LOOK_AGAIN_S = 5.0
 """Between looks at a store that had no job, or no room on its disk."""
@@ -73,6 +79,8 @@ class JobQueue:
         limits: on what may wait.
         sign: puts a signed statement into a clip's file, where there is a certificate.
         in_request: clips are made by `make_now` alone, inside their visitors' requests.
+        score: how good a clip is, more is better, and None where that cannot be measured; without
+            it nobody can ask for the best of several.
 
     Raises:
         ResourceError: the folder or the store cannot be written.
@@ -87,6 +95,7 @@ class JobQueue:
         limits: Limits = Limits(),
         sign: Callable[[Path], None] | None = None,
         in_request: bool = False,
+        score: Score | None = None,
     ) -> None:
         self.store = store
         self.models = tuple(models)
@@ -94,6 +103,7 @@ class JobQueue:
         self._limits = limits
         self._sign = sign
         self.in_request = in_request
+        self.score = score
         self._changed = threading.Condition()
         self._making: dict[str, Making] = {}
         self._unsaved: dict[str, End] = {}
@@ -126,7 +136,7 @@ class JobQueue:
         named = self._checked(request, choice)
         with self._changed:
             self._check_room(owner)
-            job = self.store.add(owner, request, named)
+            job = self.store.add(owner, request, replace(named, best_of=choice.best_of))
             self._changed.notify_all()
         return job
 
@@ -354,12 +364,7 @@ class JobQueue:
             self._seen[models] = look(models.device), models.loaded
             making.forecast = self._forecast(models, job.request, choice)
             maker = models.take(choice, making.stop, making.on_progress)
-            clip = maker(
-                job.request,
-                on_progress=making.on_progress,
-                should_cancel=making.stop,
-                on_preview=making.on_preview,
-            )
+            clip = self._best(maker, making)
             making.on_progress(Progress("save", 0, 1))
             saved = clip.save(self._path(job.id))
             if self._sign is not None:
@@ -380,7 +385,27 @@ class JobQueue:
             self.store.add_run(run)
         except LTX2Error as error:
             logger.warning("how long it took could not be kept: %s", error)
-        return Done(saved.name, job.request.seed, run.seconds, size)
+        seed = clip.recipe.request.seed if clip.recipe else job.request.seed
+        return Done(saved.name, seed, making.seconds, size)
+
+    def _best(self, maker: ClipMaker, making: Making) -> Clip:
+        """The clip; of several the one with the highest score, and of equal ones the first."""
+        best: tuple[float, Clip] | None = None
+        request = making.job.request
+        for index in range(making.job.choice.best_of):
+            making.clip = index + 1
+            clip = maker(
+                request.model_copy(update={"seed": request.seed + index}),
+                on_progress=making.on_progress,
+                should_cancel=making.stop,
+                on_preview=making.on_preview,
+            )
+            value = self.score(clip) if self.score and making.job.choice.best_of > 1 else None
+            rank = float("-inf") if value is None else value
+            if best is None or rank > best[0]:
+                best = rank, clip
+        assert best is not None
+        return best[1]
 
     def _save_ends(self) -> None:
         """How jobs ended goes to disk, also what there was no room for before."""
@@ -394,6 +419,15 @@ class JobQueue:
 
     def _checked(self, request: Request, choice: Choice) -> Choice:
         """The choice with its model named; the clip fits."""
+        if choice.best_of > 1 and self.score is None:
+            raise RequestError(
+                "Nothing here tells which clip is the best.", next_step="Ask for one clip."
+            )
+        if not 1 <= choice.best_of <= MAX_BEST_OF:
+            raise RequestError(
+                f"The best of {choice.best_of} clips was asked for.",
+                next_step=f"Choose a number from 1 to {MAX_BEST_OF}.",
+            )
         named = self.models[0].named(choice)
         verdict = self.preflight(request, named).verdict
         if isinstance(verdict, TooLarge):

@@ -89,6 +89,7 @@ class Form:
     seed: gr.Number
     randomize_seed: gr.Checkbox
     copies: gr.Slider
+    keep_best: gr.Checkbox
     height: gr.Slider
     width: gr.Slider
     negative_prompt: gr.Textbox
@@ -216,8 +217,13 @@ def _scaled(usual: Guidance, cfg_scale: float | None) -> Guidance:
     return usual if cfg_scale is None else usual.model_copy(update={"cfg_scale": cfg_scale})
 
 
-def build_form(models: Models) -> Form:
-    """Layout of the form: what everybody asks first, the rest behind More."""
+def build_form(models: Models, *, can_judge: bool = False) -> Form:
+    """Layout of the form: what everybody asks first, the rest behind More.
+
+    Args:
+        models: to choose from.
+        can_judge: whether something here tells which of several clips is the best.
+    """
     offer = models.offer(None)
     # Of every model, though only the usual one is shown: a browser learns all texts at once.
     fields = {each.name: describe_fields(each) for each in models.offers}[offer.name]
@@ -263,6 +269,12 @@ def build_form(models: Models) -> Form:
             label=label("Clips"),
             info=label("Made one after the other, with seeds that follow"),
             buttons=[],
+        )
+        keep_best = gr.Checkbox(
+            label=label("Keep only the best lip-sync of them"),
+            info=label("The first one, where nobody is seen speaking"),
+            visible=can_judge,
+            elem_id="keep-best",
         )
         negative_prompt = gr.Textbox(
             **fields["negative_prompt"],
@@ -315,6 +327,7 @@ def build_form(models: Models) -> Form:
         seed=seed,
         randomize_seed=randomize_seed,
         copies=copies,
+        keep_best=keep_best,
         height=height,
         width=width,
         negative_prompt=negative_prompt,

@@ -185,7 +185,7 @@ def build_generate(queue: JobQueue) -> GenerateView:
     """Layout of the view: what is asked on the left, the clip on the right, stacked on a phone."""
     with gr.Row():
         with gr.Column(scale=5, min_width=320):
-            form = build_form(queue.models[0])
+            form = build_form(queue.models[0], can_judge=queue.score is not None)
             with gr.Row():
                 generate = gr.Button(
                     label("Generate"), variant="primary", elem_id="generate", scale=3
@@ -237,7 +237,11 @@ def bind_generate(
     for pressed in (view.generate.click, form.prompt.submit):
         asked = pressed(
             limited(handlers.on_submit, door),
-            [owner, form.copies, form.mode, form.composer, *form.inputs, *form.given.inputs],
+            [
+                *(owner, form.copies, form.keep_best, form.mode, form.composer),
+                *form.inputs,
+                *form.given.inputs,
+            ],
             [owner, view.job, form.seed],
             **ANSWERED,
         )
@@ -445,7 +449,7 @@ class GenerateHandlers:
         return render_preflight(found)
 
     def on_submit(
-        self, owner: str, copies: int, mode: str, draft: Any, *values: Any
+        self, owner: str, copies: int, keep_best: bool, mode: str, draft: Any, *values: Any
     ) -> tuple[str, str, int]:
         """The visitor, and the first job's id and seed; the others follow it in the queue."""
         with errors_on_page():
@@ -463,10 +467,10 @@ class GenerateHandlers:
             first = given.added_to(
                 asked.to_request(profile, seed=seed), mode, self._inputs, offer, choice
             )
-            requests = [
-                first.model_copy(update={"seed": seed + number})
-                for number in range(max(1, min(int(copies), MAX_COPIES)))
-            ]
+            count = max(1, min(int(copies), MAX_COPIES))
+            if keep_best:  # they are one job then
+                choice, count = replace(choice, best_of=count), 1
+            requests = [first.model_copy(update={"seed": seed + number}) for number in range(count)]
             jobs = [self.queue.submit(owner, request, choice) for request in requests]
             return owner, jobs[0].id, seed
 

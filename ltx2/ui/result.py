@@ -37,6 +37,8 @@ STAGES = {
 
 STEP = phrase("{stage}: step {step} of {total}")
 
+ONE_OF = phrase("Clip {number} of {count}: {progress}")
+
 LEFT = phrase("{progress}, about {time} left")
 
 COPY_LINK_JS = """
@@ -161,15 +163,18 @@ def render_status(job: Job) -> str:
     match job.state:
         case Queued(position):
             return _status(_waiting(position), share=0.0)
-        case Running(stage, step, total, _, seconds_left):
+        case Running(stage, step, total, _, seconds_left, clip, clips):
             title, start, end = STAGES.get(stage, (stage.capitalize(), 0.0, 1.0))
             title = say(title)
             if stage == "stop":  # its step is that of the work before
                 return _status(f"{title}.")
             text = title if total == 1 else say(STEP, stage=title, step=step, total=total)
+            if clips > 1:
+                text = say(ONE_OF, number=clip, count=clips, progress=text)
             if seconds_left is not None:
                 text = say(LEFT, progress=text, time=in_words(seconds_left))
-            return _status(f"{text}.", share=start + (end - start) * step / total)
+            share = start + (end - start) * step / total
+            return _status(f"{text}.", share=(clip - 1 + share) / clips)
         case Done(seconds=seconds):
             return _status(say("Made in {time}.", time=_seconds(seconds)))
         case Failed(message, next_step):

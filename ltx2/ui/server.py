@@ -12,7 +12,7 @@ from ltx2.serving.downloads import Downloads
 from ltx2.serving.models import Models, open_offers
 from ltx2.serving.shelf import downloads_root
 from ltx2.serving.store import Store
-from ltx2.serving.worker import JobQueue, Limits
+from ltx2.serving.worker import JobQueue, Limits, Score
 from ltx2.serving.zero_gpu import Lender
 from ltx2.settings import Settings
 from ltx2.ui.examination import Examine
@@ -30,6 +30,7 @@ def run_server(
     routers: Sequence[APIRouter] = (),
     extra_tabs: Sequence[ExtraTab] = (),
     examine: Examine | None = None,
+    score: Score | None = None,
 ) -> None:
     """Serves the page until the process is stopped.
 
@@ -39,6 +40,7 @@ def run_server(
         routers: further pages of the same server.
         extra_tabs: of the page, after its own.
         examine: what the page tells beside every clip that was made.
+        score: tells which of several clips is the best.
 
     Raises:
         LTX2Error: the model or the folder of data cannot be used.
@@ -60,6 +62,7 @@ def run_server(
         limits=Limits(settings.visitor_queue, settings.queue_size),
         sign=sign,
         in_request=lends_gpu,
+        score=score,
     )
     downloads = Downloads(downloads_root(settings))
     door = Door(settings)

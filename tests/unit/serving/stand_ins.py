@@ -84,11 +84,11 @@ def an_offer(maker=None, **values):
     return Offer("stand-in", PROFILE, values.pop("load", lambda loras: maker), **values)
 
 
-def a_queue(folder, maker=None, *, limits=None, **values):
+def a_queue(folder, maker=None, *, limits=None, score=None, **values):
     """A queue whose workers have not begun."""
     models = Models([an_offer(maker, **values)], device="cpu")
     store = Store(folder / "jobs.sqlite")
-    return JobQueue(store, [models], folder / "clips", limits=limits or Limits())
+    return JobQueue(store, [models], folder / "clips", limits=limits or Limits(), score=score)
 
 
 class Clock:

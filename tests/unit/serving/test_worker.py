@@ -116,6 +116,27 @@ def test_submitting_does_not_wait_and_progress_and_previews_are_seen(tmp_path, o
     assert queue.sketch(job) is None
 
 
+def test_of_several_clips_the_one_with_the_highest_score_is_kept(tmp_path, opened):
+    maker, scores = Maker(), {4: 1.0, 5: 3.0, 6: None}
+    queue = opened(tmp_path, maker, score=lambda clip: scores[clip.recipe.request.seed])
+    asked = REQUEST.model_copy(update={"seed": 4})
+    job = queue.submit("ann", asked, Choice("stand-in", best_of=3))
+    again = queue.submit("ann", asked, Choice("stand-in"))
+    make_all(queue)
+    done = queue.find("ann", job.id)
+    assert (done.state.seed, done.choice.best_of) == (5, 3)
+    assert read_recipe(queue.path(done)).request.seed == 5
+    assert len(maker.prompts) == 3 + 1
+    assert queue.find("ann", again.id).state.seed == 4
+
+
+def test_the_best_of_several_needs_a_score_and_a_number(tmp_path, opened):
+    with pytest.raises(RequestError, match="which clip is the best"):
+        opened(tmp_path / "a").submit("ann", REQUEST, Choice(best_of=2))
+    with pytest.raises(RequestError, match="from 1 to"):
+        opened(tmp_path / "b", score=len).submit("ann", REQUEST, Choice(best_of=99))
+
+
 def test_visitors_take_turns(tmp_path, opened):
     maker = Maker()
     queue = opened(tmp_path, maker)

@@ -55,11 +55,11 @@ def an_offer(maker=None, name="stand-in", profile=PROFILE, **values):
     return Offer(name, profile, lambda loras: maker, **values)
 
 
-def a_queue(folder, *offers, limits=None):
+def a_queue(folder, *offers, limits=None, score=None):
     """A queue whose worker has not begun."""
     models = Models(offers or [an_offer()], device="cpu")
     store = Store(folder / "jobs.sqlite")
-    return JobQueue(store, [models], folder / "clips", limits=limits or Limits())
+    return JobQueue(store, [models], folder / "clips", limits=limits or Limits(), score=score)
 
 
 def handlers(queue):
@@ -73,7 +73,9 @@ def values(asked=ASKED, **changes):
 
 def submitted(queue, owner=VISITOR, copies=1, **changes):
     """The job just asked for through the page."""
-    _, job_id, _ = handlers(queue).on_submit(owner, copies, TEXT, {}, *values(**changes), *GIVEN)
+    _, job_id, _ = handlers(queue).on_submit(
+        owner, copies, False, TEXT, {}, *values(**changes), *GIVEN
+    )
     return queue.find(owner, job_id)
 
 

@@ -16,7 +16,7 @@ from ltx2.serving.jobs import Choice, ChosenLora, Done, Failed, Queued
 from ltx2.serving.worker import Limits
 from ltx2.ui.api import GENERATE_VIDEO_PARAMETERS
 from ltx2.ui.form import MAX_COPIES
-from ltx2.ui.generate import NOTHING, RESTORED, Shown
+from ltx2.ui.generate import NOTHING, RESTORED, Shown, build_generate
 from ltx2.ui.modes import DIALOGUE, TEXT
 from ltx2.ui.result import render_recipe
 from ltx2.ui.visitors import checked
@@ -88,32 +88,50 @@ def test_the_form_becomes_a_job(open_queue):
 
 def test_copies_have_seeds_that_follow(queue):
     page = handlers(queue)
-    owner, first, seed = page.on_submit(VISITOR, 3, TEXT, {}, *values(), *GIVEN)
+    owner, first, seed = page.on_submit(VISITOR, 3, False, TEXT, {}, *values(), *GIVEN)
     jobs = queue.store.search(VISITOR).jobs[::-1]
     assert [job.request.seed for job in jobs] == [7, 8, 9]
     assert (owner, jobs[0].id, seed) == (VISITOR, first, 7)
 
 
+def test_copies_of_which_the_best_is_kept_are_one_job(open_queue):
+    queue = open_queue(score=lambda clip: 0.0)
+    page = handlers(queue)
+    _, job_id, _ = page.on_submit(VISITOR, 3, True, TEXT, {}, *values(), *GIVEN)
+    (job,) = queue.store.search(VISITOR).jobs
+    assert (job.id, job.choice.best_of) == (job_id, 3)
+
+
+@pytest.mark.parametrize(("score", "is_seen"), [(None, False), (len, True)])
+def test_the_best_can_be_asked_for_where_something_tells_which_it_is(open_queue, score, is_seen):
+    with gr.Blocks():
+        form = build_generate(open_queue(score=score)).form
+    assert form.keep_best.visible is is_seen
+
+
 def test_a_dialogue_is_made_as_its_fields_say_before_the_prompt_has_followed(queue):
     draft = {"speakers": [{"looks": "a cat"}], "lines": [{"text": "Miaow."}], "leads": True}
     page = handlers(queue)
-    _, composed, _ = page.on_submit(VISITOR, 1, DIALOGUE, draft, *values(), *GIVEN)
-    _, typed, _ = page.on_submit(VISITOR, 1, DIALOGUE, {**draft, "leads": False}, *values(), *GIVEN)
-    _, other, _ = page.on_submit(VISITOR, 1, TEXT, draft, *values(), *GIVEN)
+    _, composed, _ = page.on_submit(VISITOR, 1, False, DIALOGUE, draft, *values(), *GIVEN)
+    _, typed, _ = page.on_submit(
+        VISITOR, 1, False, DIALOGUE, {**draft, "leads": False}, *values(), *GIVEN
+    )
+    _, other, _ = page.on_submit(VISITOR, 1, False, TEXT, draft, *values(), *GIVEN)
     prompts = [queue.find(VISITOR, job).request.prompt for job in (composed, typed, other)]
     assert "Miaow." in prompts[0]
     assert prompts[1:] == [ASKED.prompt] * 2
 
 
 def test_no_more_copies_than_the_slider_holds(queue):
-    handlers(queue).on_submit(VISITOR, 1_000, TEXT, {}, *values(), *GIVEN)
+    handlers(queue).on_submit(VISITOR, 1_000, False, TEXT, {}, *values(), *GIVEN)
     assert queue.store.num_queued() == MAX_COPIES
 
 
 def test_a_new_seed_is_drawn_shown_and_used(queue):
     page = handlers(queue)
     answers = [
-        page.on_submit(VISITOR, 1, TEXT, {}, *values(randomize_seed=True), *GIVEN) for _ in range(3)
+        page.on_submit(VISITOR, 1, False, TEXT, {}, *values(randomize_seed=True), *GIVEN)
+        for _ in range(3)
     ]
     seeds = [seed for _, _, seed in answers]
     assert len(set(seeds)) == 3
@@ -142,7 +160,7 @@ def test_bad_input_is_answered_with_a_next_step_and_no_job(queue, changes, words
 
 
 def test_a_visitor_who_is_quicker_than_the_page_gets_a_number_with_the_first_clip(queue):
-    owner, job_id, _ = handlers(queue).on_submit("", 1, TEXT, {}, *values(), *GIVEN)
+    owner, job_id, _ = handlers(queue).on_submit("", 1, False, TEXT, {}, *values(), *GIVEN)
     assert checked(owner) == owner
     assert queue.find(owner, job_id).state == Queued(0)
 
@@ -160,11 +178,11 @@ def test_a_clip_that_does_not_fit_is_refused_with_the_change_that_makes_it_fit(
     free = Place(False, int(needed * MARGIN) + 1)
     monkeypatch.setattr("ltx2.serving.worker.look", lambda device: free)
     with pytest.raises(gr.Error, match=r"not enough memory .* Shorten it to \d\.\d s\."):
-        page.on_submit(VISITOR, 1, TEXT, {}, *long, *GIVEN)
+        page.on_submit(VISITOR, 1, False, TEXT, {}, *long, *GIVEN)
     assert queue.store.num_queued() == 0
     assert "Does not fit" in page.on_change(*long)
     assert "Fits" in page.on_change(*short)
-    page.on_submit(VISITOR, 1, TEXT, {}, *short, *GIVEN)
+    page.on_submit(VISITOR, 1, False, TEXT, {}, *short, *GIVEN)
     assert queue.store.num_queued() == 1
 
 

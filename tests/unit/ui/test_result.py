@@ -3,6 +3,7 @@ import base64
 import errno
 import os
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -205,3 +206,10 @@ def test_every_stage_of_the_pipeline_has_words():
     assert said >= {"encode prompt", "read files", "decode video", "decode audio"}
     named = {"denoise", "refine", "enlarge space", "enlarge time"}  # put together there
     assert said | named <= set(STAGES)
+
+
+def test_of_several_clips_is_said_which_one_is_made_and_the_bar_counts_them_all():
+    state = replace(running("denoise", 4, 4), clip=2, clips=4, seconds_left=None)
+    html = render_status(a_job(state))
+    assert "Clip 2 of 4: Making picture and sound" in html
+    assert 0.25 < float(re.findall(r'value="([\d.]+)"', html)[0]) < 0.5
