@@ -342,6 +342,33 @@ def inspect(
         typer.echo(json.dumps(description.to_json(), indent=2) if as_json else str(description))
 
 
+@app.command()
+def convert(
+    source: Annotated[Path, typer.Argument(help="Checkpoint file, or folder of diffusers.")],
+    target: Annotated[
+        Path, typer.Argument(help="A .safetensors file, or a folder for diffusers; new.")
+    ],
+) -> None:
+    """Write a checkpoint as one file, or as a folder that diffusers loads."""
+    from ltx2.checkpoint.catalog import profile_of
+    from ltx2.checkpoint.convert import write_diffusers_folder, write_single_file
+    from ltx2.checkpoint.sources import SUFFIX, open_checkpoint
+
+    with _errors_in_one_line(cancelled="Cancelled."):
+        file = open_checkpoint(source)
+        if target.suffix == SUFFIX:
+            write_single_file(file, target)
+        else:
+            is_distilled = profile_of(file).sigmas is not None
+            write_diffusers_folder(file, target, is_distilled=is_distilled)
+            typer.echo(
+                "Put the text encoder into its folder text_encoder, and the tokenizer into "
+                "tokenizer.",
+                err=True,
+            )
+        typer.echo(f"{target}: {len(file.stored):,} tensors, {file.size_bytes / 1e9:,.2f} GB")
+
+
 def _read_recipe(path: Path) -> "Recipe":
     from ltx2.media.decode import read_recipe
 

@@ -12,17 +12,22 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from ltx2.checkpoint.reader import CheckpointFile
+from ltx2.checkpoint.sources import (
+    DIFFUSERS_INDEX,
+    DISTILLED_KEY,
+    MODEL_FILE,
+    SUFFIX,
+    known_transformer,
+    open_checkpoint,
+)
 from ltx2.errors import CheckpointError
 from ltx2.request import Guidance, ModelProfile
 
 logger = logging.getLogger(__name__)
 
-MODEL_FILE = "model.safetensors"
 TEXT_ENCODER_FOLDER = "text_encoder"
 LORA_FOLDER = "loras"
 """What a model's folder holds. Other models in it, `<variant>.safetensors`, share the rest."""
-
-SUFFIX = ".safetensors"
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
 LTX2_LICENCE = "LTX-2 Community License"
@@ -31,6 +36,9 @@ FINGERPRINT_19B = "aca7b0bbf8415e9c98360750268915fc"
 FINGERPRINT_EARLY_DISTILLED = "3b4af458733cd7e2db7bb9a26253d39f"
 """Of the distilled file's first upload, whose video decoder expects a noise level."""
 FINGERPRINT_2_3 = "f3a83ecf3995dcc4fae2d27e08ad5767"
+TRANSFORMER_19B = "c567aaa37d5ed7454c73aa6024458661"
+TRANSFORMER_2_3 = "1c55afad76ed33c112a2978550b524d1"
+"""Of the transformer alone."""
 
 DISTILLED_SIGMAS = (1.0, 0.99375, 0.9875, 0.98125, 0.975, 0.909375, 0.725, 0.421875, 0.0)
 """Noise levels that the distilled checkpoint was trained for."""
@@ -262,7 +270,7 @@ def find_model(name_or_path: str | Path, *, text_encoder: str | Path | None = No
         CheckpointError: there is no such model, or its header is damaged.
     """
     path = _locate(str(name_or_path))
-    file = CheckpointFile.open(path)
+    file = open_checkpoint(path)
     require_known_version(file)
     beside = path.parent / TEXT_ENCODER_FOLDER
     if text_encoder is not None:
@@ -316,7 +324,7 @@ def name_of(file: CheckpointFile) -> str:
     if known is not None:
         return known.name
     folder = file.path.absolute().parent
-    if file.path.name == MODEL_FILE:
+    if file.path.name in (MODEL_FILE, DIFFUSERS_INDEX):
         return folder.name
     is_variant = (folder / MODEL_FILE).is_file()
     return f"{folder.name}-{file.path.stem}" if is_variant else file.path.stem
@@ -393,13 +401,19 @@ def known_model(file: CheckpointFile) -> KnownModel | None:
 
     The dev file and today's distilled file have the same tensors, so the name decides.
     """
-    is_distilled = "distilled" in file.path.name.lower()
+    is_folder = file.path.name == DIFFUSERS_INDEX
+    name = file.path.absolute().parent.name if is_folder else file.path.name
+    is_distilled = "distilled" in name.lower() or file.metadata.get(DISTILLED_KEY) == "true"
+    first, later = (DISTILLED, DISTILLED_2_3) if is_distilled else (DEV, DEV_2_3)
     known = {
         FINGERPRINT_EARLY_DISTILLED: DISTILLED,
-        FINGERPRINT_19B: DISTILLED if is_distilled else DEV,
-        FINGERPRINT_2_3: DISTILLED_2_3 if is_distilled else DEV_2_3,
+        FINGERPRINT_19B: first,
+        FINGERPRINT_2_3: later,
+        # Files in pieces and folders of diffusers lack what nobody reads.
+        TRANSFORMER_19B: first,
+        TRANSFORMER_2_3: later,
     }
-    return known.get(file.fingerprint)
+    return known.get(file.fingerprint) or known.get(known_transformer(file))
 
 
 def _locate(name: str) -> Path:
@@ -412,7 +426,8 @@ def _locate(name: str) -> Path:
             return variant[name]
     path = Path(name)
     if _is_folder(path):
-        return path / MODEL_FILE
+        is_diffusers = os.path.isfile(path / DIFFUSERS_INDEX)  # noqa: PTH113 - never raises
+        return path / (DIFFUSERS_INDEX if is_diffusers else MODEL_FILE)
     if os.path.exists(path):  # noqa: PTH110 - never raises
         return path
     if name in {known.name for known in PUBLISHED}:

@@ -1,15 +1,15 @@
 """What a file or a folder holds, told by headers."""
 
-import os.path
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ltx2.checkpoint.catalog import MODEL_FILE, TEXT_ENCODER_FOLDER, licence_of, name_of
+from ltx2.checkpoint.catalog import TEXT_ENCODER_FOLDER, licence_of, name_of
 from ltx2.checkpoint.components import COMPONENTS
 from ltx2.checkpoint.reader import CheckpointFile, TensorInfo
+from ltx2.checkpoint.sources import open_checkpoint
 
 MODEL_KIND = "LTX-2 model"
 TEXT_ENCODER = "text encoder"
@@ -93,10 +93,8 @@ def describe(path: str | Path) -> Description:
     Raises:
         CheckpointError: there is no such file, or a header is damaged.
     """
-    path = Path(path)
-    if os.path.isdir(path):  # noqa: PTH112 - never raises
-        path /= MODEL_FILE
-    file = CheckpointFile.open(path)
+    file = open_checkpoint(path)
+    path = file.path
     kind, components = _contents(file)
     text_encoder = _text_encoder(path.parent / TEXT_ENCODER_FOLDER) if kind == MODEL_KIND else None
     if text_encoder is not None:

@@ -20,6 +20,7 @@ from ltx2.checkpoint.components import (
 )
 from ltx2.checkpoint.quantized import SIGNS_OF_QUANTISATION, QuantizedWeight, is_quantizable
 from ltx2.checkpoint.reader import CheckpointFile, TensorInfo
+from ltx2.checkpoint.stored import DTYPES
 from ltx2.errors import CheckpointError
 from ltx2.model.audio_vae import AudioVAE, AudioVAEConfig
 from ltx2.model.config import (
@@ -49,17 +50,6 @@ AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
 _PLAIN_DTYPES = {"F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2", "I64", "I32"}
 """What weights may be stored in without a scale; fp8 is cast, as the programs do that write it."""
-STORED_DTYPES = {
-    "U8": torch.uint8,
-    "I8": torch.int8,
-    "F8_E4M3": torch.float8_e4m3fn,
-    "F8_E5M2": torch.float8_e5m2,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-    "F32": torch.float32,
-}
-"""PyTorch's types of bits and their scales, by the names that files use."""
-
 _SHOWN_NAMES = 3
 
 _REPEAT_COUNTS: Mapping[str, tuple[str | None, frozenset[str]]] = {
@@ -260,7 +250,7 @@ def _empty_bits(
     for short, full in weight.names.items():
         part, own = file.stored[full]
         info = part.tensors[own]
-        empty[short] = torch.empty(info.shape, dtype=STORED_DTYPES[info.dtype], device="meta")
+        empty[short] = torch.empty(info.shape, dtype=DTYPES[info.dtype], device="meta")
     return _layer_of(weight)(empty, linear.bias, dtype=dtype)
 
 

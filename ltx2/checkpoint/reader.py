@@ -171,13 +171,18 @@ class CheckpointFile:
 
     @classmethod
     def of(
-        cls, parts: Iterable[tuple[Part, Mapping[str, str]]], metadata: Mapping[str, str]
+        cls,
+        parts: Iterable[tuple[Part, Mapping[str, str]]],
+        metadata: Mapping[str, str],
+        *,
+        path: Path | None = None,
     ) -> "CheckpointFile":
         """A checkpoint of files, the main one first.
 
         Args:
             parts: each with official names of its tensors, where they are called otherwise.
             metadata: that describe them together.
+            path: of what stands for all of them; usually that of the main file.
 
         Raises:
             CheckpointError: two files hold the same tensor.
@@ -197,7 +202,7 @@ class CheckpointFile:
                 stored[name] = (part, own)
         tensors, quantized = find_quantized({n: p.tensors[own] for n, (p, own) in stored.items()})
         return cls(
-            path=main.path,
+            path=main.path if path is None else path,
             size_bytes=sum(part.size_bytes for part, _ in files),
             tensors=tensors,
             metadata=metadata,

@@ -98,7 +98,9 @@ class TextEncoder(nn.Module):
         if quantization is not None and not stays:
             quantize_linears(model, quantization, lambda name, _: name.startswith("layers."))
         try:
-            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            tokenizer = AutoTokenizer.from_pretrained(
+                tokenizer_folder(folder), local_files_only=True
+            )
         except Exception as error:  # the tokenizers library raises bare Exception
             raise CheckpointError(
                 f"The tokenizer of the text encoder in {folder.name} cannot be read.",
@@ -160,6 +162,14 @@ class TextEncoder(nn.Module):
             RequestError: a prompt has more tokens than the model reads.
         """
         return self(*self.tokenize(prompts))
+
+
+def tokenizer_folder(folder: Path) -> Path:
+    """Where the tokenizer of a text encoder's folder is; diffusers puts it into one beside it."""
+    beside = folder.parent / "tokenizer"
+    names = ("tokenizer.json", "tokenizer.model")
+    is_here = any((folder / name).is_file() for name in names)
+    return folder if is_here or not beside.is_dir() else beside
 
 
 def load_text_model(folder: Path, dtype: torch.dtype, *, stays: bool = False) -> Gemma3TextModel:
