@@ -9,10 +9,11 @@ Only for inference: nothing goes back to the home.
 """
 
 import mmap
+import os
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from io import FileIO
 from pathlib import Path
@@ -24,9 +25,13 @@ from torch import Tensor, nn
 from ltx2.checkpoint.reader import Part
 from ltx2.checkpoint.stored import StoredTensor
 from ltx2.errors import CheckpointError
+from ltx2.runtime.memory import free_main_memory
 
 ALIGNMENT = 256
-"""Bytes: every tensor begins at a multiple, as kernels like it."""
+"""Bytes: tensors that come from main memory begin at a multiple, as kernels like it."""
+
+PAGE = 4096
+"""Bytes that a file is read in where it is read past the system's cache."""
 
 Homes = Mapping[Tensor, StoredTensor]
 """Of tensors on the meta device, which have a shape and no values."""
@@ -79,7 +84,7 @@ class BlockStream:
         self._blocks = tuple(weakref.ref(block) for block in blocks)
         self._device = device
         self._homes = homes or {}
-        self._files: dict[Path, FileIO] = {}
+        self._files = _Files(sum(home.num_bytes for home in self._homes.values()))
         self._places: list[_Place] = []
         self._coming: tuple[int, Future[_Place]] | None = None
         self._side = torch.cuda.Stream(device) if device.type == "cuda" else None
@@ -120,7 +125,7 @@ class BlockStream:
 
     def _order(self, index: int) -> "Future[_Place]":
         """A fetch of a block that the thread will do; two places take turns."""
-        place = _Place(self._device) if len(self._places) < 2 else self._places.pop(0)
+        place = _Place(self._device, self._homes) if len(self._places) < 2 else self._places.pop(0)
         self._places.append(place)
         block = self._blocks[index]()
         assert block is not None  # it or one beside it is running
@@ -140,33 +145,95 @@ class BlockStream:
         return place
 
     def _fill(self, place: "_Place") -> None:
-        # In the order of the files: disks are fastest when they are read on and on.
-        for spot in sorted(place.spots, key=self._position):
-            stored = self._homes.get(spot.home)
-            if stored is None:
-                spot.visiting.copy_(spot.home, non_blocking=True)
-                continue
-            values = spot.arriving
-            if values.dtype != stored.dtype:
-                values = torch.empty(values.shape, dtype=stored.dtype)
-            stored.read_into(values, self._file(stored.path))
-            if spot.visiting is not values:
+        for stretch in place.stretches:
+            self._files.read(stretch)
+        for spot in place.spots:
+            values = spot.home
+            if spot.stored is not None:
+                values = spot.arriving if spot.is_read else self._files.copy(spot.stored)
+            if values is not spot.visiting:
                 spot.visiting.copy_(values, non_blocking=True)
 
-    def _position(self, spot: "_Spot") -> tuple[str, int]:
-        stored = self._homes.get(spot.home)
-        return ("", 0) if stored is None else (str(stored.path), stored.start)
 
-    def _file(self, path: Path) -> int:
-        if path not in self._files:
+class _Files:
+    """Open files of weights.
+
+    Weights that main memory could not hold are read past the system's cache: they would only push
+    each other out of it, and copying them through it takes a processor's time.
+    """
+
+    def __init__(self, num_bytes: int) -> None:
+        self._num_bytes = num_bytes
+        self._open: dict[tuple[Path, bool], FileIO] = {}
+        self._is_direct: bool | None = None
+
+    def read(self, stretch: "_Stretch") -> None:
+        """Fills a stretch from its file."""
+        if self._is_direct is None:
+            free = free_main_memory()
+            too_large = free is not None and self._num_bytes > free
+            self._is_direct = too_large and hasattr(os, "O_DIRECT")
+        view = stretch.memory.numpy().data
+        wanted = stretch.stop - stretch.start
+        done = 0
+        while done < wanted:
+            file = self._file(stretch.path, is_direct=self._is_direct)
             try:
-                self._files[path] = path.open("rb", buffering=0)
+                count = os.preadv(file, [view[done:]], stretch.start + done)
             except OSError as error:
+                if not self._is_direct:
+                    raise _unreadable(stretch.path, error) from error
+                self._is_direct = False  # some file systems know no other way than by the cache
+                continue
+            if not count:
                 raise CheckpointError(
-                    f"{path} cannot be read ({error.strerror}).",
-                    next_step="Keep the file where it was while its model is used.",
-                ) from error
-        return self._files[path].fileno()
+                    f"{stretch.path.name} was cut off while its model was used.",
+                    next_step="Download or copy the file again.",
+                )
+            done += count
+
+    def copy(self, stored: StoredTensor) -> Tensor:
+        """A tensor as it is stored."""
+        return stored.read(self._file(stored.path, is_direct=False))
+
+    def _file(self, path: Path, *, is_direct: bool) -> int:
+        key = path, is_direct
+        if key not in self._open:
+            try:
+                self._open[key] = FileIO(path, opener=_open_direct if is_direct else None)
+            except OSError as error:
+                if is_direct:
+                    return self._file(path, is_direct=False)
+                raise _unreadable(path, error) from error
+        return self._open[key].fileno()
+
+
+def _open_direct(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_DIRECT)
+
+
+def _unreadable(path: Path, error: OSError) -> CheckpointError:
+    return CheckpointError(
+        f"{path} cannot be read ({error.strerror}).",
+        next_step="Keep the file where it was while its model is used.",
+    )
+
+
+@dataclass(frozen=True)
+class _Stretch:
+    """Tensors that lie side by side in a file and are read at once.
+
+    Attributes:
+        path: of the file.
+        start: byte of it, at the beginning of a page.
+        stop: byte at which the last tensor ends.
+        memory: bytes for it, whole pages.
+    """
+
+    path: Path
+    start: int
+    stop: int
+    memory: Tensor
 
 
 @dataclass(frozen=True)
@@ -176,13 +243,17 @@ class _Spot:
     Attributes:
         tensors, name: dictionary of the module that owns it, and its name there.
         home: what is in there while the block is away.
+        stored: where its values are, if in a file.
+        is_read: whether a stretch brings them to `arriving`.
         visiting: its values on the device.
-        arriving: where files are read into; on a CPU the same.
+        arriving: where files are read into; on a CPU the same object if it `is_read`.
     """
 
     tensors: dict[str, Tensor | None]
     name: str
     home: Tensor
+    stored: StoredTensor | None
+    is_read: bool
     visiting: Tensor
     arriving: Tensor
 
@@ -190,41 +261,47 @@ class _Spot:
 class _Place:
     """Memory for one block on the device and, if that is no CPU, for one on the way to it."""
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, homes: Homes) -> None:
         self._device = device
+        self._homes = homes
         self._memory = torch.empty(0, dtype=torch.uint8, device=device)
-        self._on_the_way = self._memory
+        self._on_the_way = torch.empty(0, dtype=torch.uint8)
         self.block: Callable[[], nn.Module | None] = lambda: None
         self.spots: list[_Spot] = []
+        self.stretches: list[_Stretch] = []
         self.state: tuple[tuple[int, int], ...] = ()
         self.filled: torch.cuda.Event | None = None
 
     @torch.inference_mode(mode=False)  # the thread could not write into what is made inside it
     def prepare(self, block: nn.Module) -> None:
-        """Lays the tensors of a block out, side by side."""
+        """Lays the tensors of a block out: as in their file, the others behind them."""
         self.block = weakref.ref(block)
-        owned = list(_owned(block))
         self.state = _state(block)
-        sizes = [-(-home.nbytes // ALIGNMENT) * ALIGNMENT for *_, home in owned]
-        if self._memory.nbytes < sum(sizes):
-            self._memory = self._bytes(sum(sizes), self._device)
-        is_cpu = self._device.type == "cpu"
-        comes_from_files = any(home.is_meta for *_, home in owned)
-        if is_cpu or not comes_from_files:
-            self._on_the_way = self._memory
-        elif self._on_the_way is self._memory or self._on_the_way.nbytes < sum(sizes):
-            self._on_the_way = self._bytes(sum(sizes), torch.device("cpu"))
+        laid_out = _LaidOut.of([(home, self._homes.get(home)) for *_, home in _owned(block)])
+        self._make_room(laid_out)
+        self.stretches = [
+            replace(stretch, memory=self._on_the_way[start : _rounded(start + size, PAGE)])
+            for stretch, start in laid_out.stretches
+            if (size := stretch.stop - stretch.start)
+        ]
         self.spots = []
-        start = 0
-        for (tensors, name, home), size in zip(owned, sizes, strict=True):
-            visiting, arriving = (
-                memory[start : start + home.nbytes].view(home.dtype).view(home.shape)
-                for memory in (self._memory, self._on_the_way)
-            )
-            if self._memory is self._on_the_way:
-                arriving = visiting  # the very object, which says that nothing has to be copied
-            self.spots.append(_Spot(tensors, name, home, visiting, arriving))
-            start += size
+        for tensors, name, home in _owned(block):
+            start, stored = laid_out.starts[home], self._homes.get(home)
+            is_read = _is_as_stored(home, stored)
+            visiting = _view(self._memory, start, home)
+            arriving = visiting
+            if is_read and self._memory is not self._on_the_way:
+                arriving = _view(self._on_the_way, start, home)
+            self.spots.append(_Spot(tensors, name, home, stored, is_read, visiting, arriving))
+
+    def _make_room(self, laid_out: "_LaidOut") -> None:
+        is_cpu = self._device.type == "cpu"
+        if self._on_the_way.nbytes < laid_out.size and (is_cpu or laid_out.stretches):
+            self._on_the_way = self._bytes(laid_out.size, torch.device("cpu"))
+        if is_cpu:
+            self._memory = self._on_the_way
+        elif self._memory.nbytes < laid_out.size:
+            self._memory = self._bytes(laid_out.size, self._device)
 
     def _bytes(self, count: int, device: torch.device) -> Tensor:
         if device.type == "cpu" and self._device.type != "cuda":
@@ -243,6 +320,63 @@ class _Place:
         """The block is at home again."""
         for spot in self.spots:
             spot.tensors[spot.name] = spot.home
+
+
+@dataclass(frozen=True)
+class _LaidOut:
+    """Where in a place the tensors of a block lie: as in their files, the others behind them.
+
+    Attributes:
+        starts: byte at which each begins.
+        stretches: of files, without memory yet, and where they begin.
+        size: bytes altogether.
+    """
+
+    starts: Mapping[Tensor, int]
+    stretches: Sequence[tuple[_Stretch, int]]
+    size: int
+
+    @classmethod
+    def of(cls, tensors: Sequence[tuple[Tensor, StoredTensor | None]]) -> "_LaidOut":
+        starts: dict[Tensor, int] = {}
+        stretches: list[tuple[_Stretch, int]] = []
+        end = 0
+        read = [(home, s) for home, s in tensors if s is not None and _is_as_stored(home, s)]
+        # In the order of the file: disks are fastest when they are read on and on.
+        for home, stored in sorted(read, key=lambda item: (str(item[1].path), item[1].start)):
+            stop = stored.start + stored.num_bytes
+            last = stretches[-1][0] if stretches else None
+            if last is None or (last.path, last.stop) != (stored.path, stored.start):
+                first = stored.start // PAGE * PAGE
+                end = _rounded(end, PAGE)
+                stretches.append((_Stretch(stored.path, first, stop, home), end))
+            stretch, begin = stretches[-1]
+            stretches[-1] = replace(stretch, stop=stop), begin
+            starts[home] = begin + stored.start - stretch.start
+            end = begin + stop - stretch.start
+        end = _rounded(end, PAGE)
+        for home, _ in tensors:
+            if home not in starts:
+                starts[home] = end
+                end += _rounded(home.nbytes, ALIGNMENT)
+        return cls(starts, stretches, end)
+
+
+def _is_as_stored(home: Tensor, stored: StoredTensor | None) -> bool:
+    """Whether the bytes of the file are those of the tensor, and lie as its type needs them."""
+    return (
+        stored is not None
+        and stored.dtype == home.dtype
+        and stored.start % home.element_size() == 0
+    )
+
+
+def _view(memory: Tensor, start: int, like: Tensor) -> Tensor:
+    return memory[start : start + like.nbytes].view(like.dtype).view(like.shape)
+
+
+def _rounded(count: int, multiple: int) -> int:
+    return -(-count // multiple) * multiple
 
 
 def _large_pages(count: int) -> Tensor:

@@ -1,4 +1,5 @@
 import gc
+import os
 import threading
 import time
 import weakref
@@ -84,6 +85,34 @@ def test_weights_are_at_home_between_visits_even_after_an_error(streamed):
 
 def test_other_types_in_the_file_become_those_of_the_network(tmp_path):
     network, _ = from_disk(a_network(), tmp_path / "w.safetensors", dtype=torch.float64)
+    assert torch.equal(network(X), a_network()(X))
+
+
+@pytest.mark.skipif(not hasattr(os, "O_DIRECT"), reason="this system has no such reads")
+def test_weights_larger_than_memory_are_read_past_the_cache(tmp_path, monkeypatch):
+    monkeypatch.setattr("ltx2.runtime.streaming.free_main_memory", lambda: 1)
+    path = tmp_path / "w.safetensors"
+    network, stream = from_disk(a_network(), path)
+    opened = []
+    monkeypatch.setattr(
+        "ltx2.runtime.streaming._open_direct",
+        lambda name, flags: opened.append(name) or os.open(name, flags | os.O_DIRECT),
+    )
+    for _ in range(2):
+        assert torch.equal(network(X), a_network()(X))
+    assert opened == [path]
+    # Where the file system knows such reads they were used to the end.
+    assert isinstance(stream._files._is_direct, bool)
+
+
+def test_a_file_system_that_knows_no_such_reads_gets_usual_ones(tmp_path, monkeypatch):
+    monkeypatch.setattr("ltx2.runtime.streaming.free_main_memory", lambda: 1)
+    network, _ = from_disk(a_network(), tmp_path / "w.safetensors")
+
+    def refuse(name, flags):
+        raise OSError(22, "Invalid argument")
+
+    monkeypatch.setattr("ltx2.runtime.streaming._open_direct", refuse)
     assert torch.equal(network(X), a_network()(X))
 
 
