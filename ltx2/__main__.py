@@ -330,15 +330,18 @@ def generate(  # noqa: PLR0913 - every option of the command is a parameter
 def inspect(
     path: Annotated[Path, typer.Argument(help="Checkpoint file, model folder, or clip.")],
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    digest: Annotated[
+        bool, typer.Option("--digest", help="Read samples of the weights, to tell them apart.")
+    ] = False,
 ) -> None:
-    """Say what a checkpoint holds, or how a clip was made."""
+    """Say what a checkpoint holds, from its header alone, or how a clip was made."""
     with _errors_in_one_line():
         if path.suffix.lower() in VIDEO_SUFFIXES:
             typer.echo(_read_recipe(path).model_dump_json(indent=2))
             return
         from ltx2.checkpoint.layouts import describe
 
-        description = describe(path)
+        description = describe(path, digest=digest)
         typer.echo(json.dumps(description.to_json(), indent=2) if as_json else str(description))
 
 

@@ -6,12 +6,21 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ltx2.checkpoint.catalog import TEXT_ENCODER_FOLDER, licence_of, name_of
+from ltx2.checkpoint.catalog import (
+    TEXT_ENCODER_FOLDER,
+    Version,
+    licence_of,
+    name_of,
+    version_of,
+)
 from ltx2.checkpoint.components import COMPONENTS
+from ltx2.checkpoint.lora_layouts import is_lora, lora_shape
 from ltx2.checkpoint.reader import CheckpointFile, TensorInfo
-from ltx2.checkpoint.sources import open_checkpoint
+from ltx2.checkpoint.sources import changed_components, open_checkpoint
 
 MODEL_KIND = "LTX-2 model"
+LORA_KIND = "LoRA"
+UPSAMPLER_KIND = "latent upsampler"
 TEXT_ENCODER = "text encoder"
 """Lies in a folder of its own."""
 
@@ -44,23 +53,31 @@ class Description:
     Attributes:
         model: name of the known model, or of the file.
         kind: "LTX-2 model", "LoRA", "latent upsampler" or "unknown".
+        version: of LTX-2, as its makers write it; None if it is none.
         size_bytes: of all files.
         companions: names of the files beside the main one that hold parts of it.
-        fingerprint: over names and shapes of all tensors.
-        digest: over the weights.
+        fingerprint: over names and shapes of all tensors, as they are in full bits.
+        digest: over the weights; None if it was not asked for.
+        quantized: number of weights in fewer bits, by the way in which.
+        details: what else is to know, in words.
         missing: names of components that a clip from text needs and this lacks.
+        changed: names of components that differ in names or shapes from the published ones.
         licence: of the weights; None if unknown.
     """
 
     model: str
     kind: str
+    version: str | None
     path: str
     size_bytes: int
     companions: tuple[str, ...]
     fingerprint: str
-    digest: str
+    digest: str | None
+    quantized: Mapping[str, int]
+    details: tuple[str, ...]
     components: tuple[ComponentDescription, ...]
     missing: tuple[str, ...]
+    changed: tuple[str, ...]
     licence: str | None
 
     def to_json(self) -> dict[str, Any]:
@@ -70,11 +87,17 @@ class Description:
     def __str__(self) -> str:
         lines = [
             f"{self.model} ({self.kind})",
+            *([f"  version      {self.version}"] if self.version else []),
             f"  file         {self.path}, {self.size_bytes / 1e6:,.1f} MB",
             *(f"  with         {name}" for name in self.companions),
             f"  fingerprint  {self.fingerprint}",
-            f"  digest       {self.digest}",
+            *([f"  digest       {self.digest}"] if self.digest else []),
             f"  weights      {self.licence or 'licence unknown'}",
+            *(
+                f"  fewer bits   {count:,} weights as {way}"
+                for way, count in self.quantized.items()
+            ),
+            *(f"  {detail}" for detail in self.details),
         ]
         for part in self.components:
             dtypes = ", ".join(f"{dtype} {count}" for dtype, count in sorted(part.dtypes.items()))
@@ -84,11 +107,17 @@ class Description:
             )
         if self.missing:
             lines.append(f"  missing      {', '.join(self.missing)}")
+        if self.changed:
+            lines.append(f"  changed      {', '.join(self.changed)}")
         return "\n".join(lines)
 
 
-def describe(path: str | Path) -> Description:
-    """What a checkpoint file or a model folder holds, from headers and samples of the weights.
+def describe(path: str | Path, *, digest: bool = False) -> Description:
+    """What a checkpoint file or a model folder holds, from headers alone.
+
+    Args:
+        path: of a file, an index or a folder.
+        digest: reads samples of the weights too, which tell them from others.
 
     Raises:
         CheckpointError: there is no such file, or a header is damaged.
@@ -101,21 +130,55 @@ def describe(path: str | Path) -> Description:
         components = (*components, text_encoder)
     found = {part.name for part in components}
     needed = [part.name for part in COMPONENTS] + [TEXT_ENCODER]
+    version = version_of(file) if kind == MODEL_KIND else None
     return Description(
         model=name_of(file),
         kind=kind,
+        version=None if version is None else version.name,
         path=str(file.path),
         size_bytes=file.size_bytes,
         companions=tuple(path.name for path in file.companions),
         fingerprint=file.fingerprint,
-        digest=file.digest,
+        digest=file.digest if digest else None,
+        quantized=dict(Counter(weight.kind for weight in file.quantized.values())),
+        details=_details(kind, version, file),
         components=components,
         missing=tuple(n for n in needed if n not in found) if kind == MODEL_KIND else (),
+        changed=tuple(component.name for component in changed_components(file)),
         licence=licence_of(file),
     )
 
 
+def _details(kind: str, version: Version | None, file: CheckpointFile) -> tuple[str, ...]:
+    """What is to know of a file beside its sizes."""
+    if kind == LORA_KIND:
+        shape = lora_shape({name: info.shape for name, info in file.tensors.items()})
+        ranks = (
+            f"{shape.ranks[0]} to {shape.ranks[-1]}"
+            if len(shape.ranks) > 1
+            else "".join(map(str, shape.ranks))
+        )
+        details = [
+            f"rank         {ranks or 'unknown'}",
+            f"changes      {shape.num_video:,} layers of the picture, "
+            f"{shape.num_audio:,} of the sound",
+        ]
+        details += ["left out     changes of the text's projection"] if shape.ignored else []
+        details += [f"refused      for {shape.refused[:120]!r}"] if shape.refused else []
+        return tuple(details)
+    if kind == UPSAMPLER_KIND:
+        is_temporal = (
+            bool(file.config.get("temporal_upsample", False))
+            if ("config" in file.metadata)
+            else False
+        )
+        return ("doubles      the frame rate" if is_temporal else "doubles      height and width",)
+    return () if version is None or version.can else (f"refused      {version.cannot[0]}",)
+
+
 def _contents(file: CheckpointFile) -> tuple[str, tuple[ComponentDescription, ...]]:
+    if is_lora(file.tensors):  # some names begin as those of a model do
+        return LORA_KIND, (ComponentDescription.of(LORA_KIND, file.tensors.values()),)
     owned = {part.name: part.own(file.tensors) for part in COMPONENTS}
     parts = [ComponentDescription.of(n, own.values()) for n, own in owned.items() if own]
     rest = len(file.tensors) - sum(part.num_tensors for part in parts)
@@ -126,10 +189,8 @@ def _contents(file: CheckpointFile) -> tuple[str, tuple[ComponentDescription, ..
             parts.append(ComponentDescription.of("other", others))
         return MODEL_KIND, tuple(parts)
     kind = "unknown"
-    if any(name.endswith(".lora_A.weight") for name in file.tensors):
-        kind = "LoRA"
-    elif any(name.startswith("post_upsample_res_blocks.") for name in file.tensors):
-        kind = "latent upsampler"
+    if any(name.startswith("post_upsample_res_blocks.") for name in file.tensors):
+        kind = UPSAMPLER_KIND
     return kind, (ComponentDescription.of(kind, file.tensors.values()),)
 
 

@@ -26,6 +26,7 @@ from ltx2.checkpoint.lora_layouts import (
     dotted_name,
     is_ignored,
     is_lora,
+    is_of_audio,
     split_name,
 )
 from ltx2.checkpoint.reader import CheckpointFile
@@ -61,17 +62,6 @@ class Strengths(NamedTuple):
     def for_module(self, module: str) -> float:
         """The factor of a module's change."""
         return self.audio if is_of_audio(module) else self.video
-
-
-def is_of_audio(module: str) -> bool:
-    """Whether a module of the transformer updates the sound, rather than the picture."""
-    parts = module.split(".")
-    return any(
-        (part.startswith("audio_") and part != "audio_to_video_attn")
-        or part == "video_to_audio_attn"
-        or part.startswith(("av_ca_audio", "av_ca_v2a"))
-        for part in parts
-    )
 
 
 @dataclass(frozen=True)

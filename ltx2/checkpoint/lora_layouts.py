@@ -1,10 +1,11 @@
 """How files of LoRAs name what they change; told by names alone, without PyTorch."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from enum import Enum
 
-from ltx2.checkpoint.keymaps import TRANSFORMER_TO_DIFFUSERS
+from ltx2.checkpoint.keymaps import TRANSFORMER_TO_DIFFUSERS, rename
 
 TEXT_PROJECTION = ("text_embedding_projection.", "connectors.", "text_proj_in")
 """Beginnings of changes of the text's projection, in the official layout and in diffusers'."""
@@ -113,3 +114,55 @@ def is_lora(names: Iterable[str]) -> bool:
     """Whether a file with tensors of these names is a LoRA, whatever it was made for."""
     pattern = rf".+({_ENDINGS[Ending.DOWN]}|{_ENDINGS[Ending.UP]})"
     return any(re.fullmatch(pattern, name) for name in names)
+
+
+def is_of_audio(module: str) -> bool:
+    """Whether a module of the transformer updates the sound, rather than the picture."""
+    parts = module.split(".")
+    return any(
+        (part.startswith("audio_") and part != "audio_to_video_attn")
+        or part == "video_to_audio_attn"
+        or part.startswith(("av_ca_audio", "av_ca_v2a"))
+        for part in parts
+    )
+
+
+@dataclass(frozen=True)
+class LoraShape:
+    """What a LoRA changes, told by its header.
+
+    Attributes:
+        ranks: that occur, from small to large.
+        num_video, num_audio: changed layers of the picture and of the sound.
+        ignored: whether it also changes the text's projection, which is left out.
+        refused: a tensor that nothing here can use; None if there is none.
+    """
+
+    ranks: tuple[int, ...]
+    num_video: int
+    num_audio: int
+    ignored: bool
+    refused: str | None
+
+
+def lora_shape(shapes: Mapping[str, tuple[int, ...]]) -> LoraShape:
+    """What a file with tensors of these shapes changes."""
+    back = {new: old for old, new in TRANSFORMER_TO_DIFFUSERS.items()}
+    ranks: set[int] = set()
+    modules: set[str] = set()
+    refused = None
+    for name, shape in shapes.items():
+        if is_ignored(name):
+            continue
+        split = split_name(name)
+        if split is None or split[1] is Ending.MAGNITUDE:
+            refused = refused or name
+            continue
+        modules.add(rename(dotted_name(split[0]), back))
+        if split[1] is Ending.DOWN and len(shape) == 2:
+            ranks.add(shape[0])
+    num_audio = sum(is_of_audio(module) for module in modules)
+    has_ignored = any(is_ignored(name) for name in shapes)
+    return LoraShape(
+        tuple(sorted(ranks)), len(modules) - num_audio, num_audio, has_ignored, refused
+    )

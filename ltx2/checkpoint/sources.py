@@ -144,6 +144,19 @@ def known_transformer(file: CheckpointFile) -> str:
     return _fingerprint({TRANSFORMER.prefix + name: info for name, info in own.items()})
 
 
+def changed_components(file: CheckpointFile) -> tuple[Component, ...]:
+    """Networks of a published model that are here in other names or shapes; cut short, perhaps."""
+    version = _KNOWN_TRANSFORMERS.get(known_transformer(file))
+    if version is None:
+        return ()
+    changed = []
+    for component in COMPONENTS:
+        own = {component.prefix + n: i for n, i in component.own(file.tensors).items()}
+        if component is not TRANSFORMER and own and _fingerprint(own) not in _PARTS[version]:
+            changed.append(component)
+    return tuple(changed)
+
+
 def _completed(file: CheckpointFile) -> CheckpointFile:
     """The file with what it lacks and others know: metadata, and networks in other files."""
     version = _KNOWN_TRANSFORMERS.get(known_transformer(file))

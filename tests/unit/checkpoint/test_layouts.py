@@ -5,11 +5,14 @@ import sys
 import pytest
 import torch
 
+from ltx2.checkpoint import sources
+from ltx2.checkpoint.components import COMPONENTS
 from ltx2.checkpoint.layouts import describe
 from ltx2.checkpoint.reader import CheckpointFile, save_checkpoint
 from ltx2.errors import CheckpointError
 from tests.conftest import ROOT
-from tests.tiny_checkpoint import tiny_checkpoint, write_tiny_model
+from tests.tiny_checkpoint import tiny_checkpoint, tiny_config_2_3, write_tiny_model
+from tests.unit.checkpoint.test_lora import LAYOUTS, matrices
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +57,7 @@ def test_a_split_model_is_described_as_one(folder, tmp_path):
     save_checkpoint(tmp_path / "shared.safetensors", shared, {})
     metadata = {"config": "{}", "companions": json.dumps(["shared.safetensors"])}
     save_checkpoint(tmp_path / "model.safetensors", own, metadata)
-    shown, whole = describe(tmp_path), describe(folder)
+    shown, whole = describe(tmp_path, digest=True), describe(folder, digest=True)
     assert shown.components == whole.components[:-1]
     assert (shown.fingerprint, shown.digest) == (whole.fingerprint, whole.digest)
     assert (shown.missing, shown.companions) == (("text encoder",), ("shared.safetensors",))
@@ -77,7 +80,7 @@ def test_missing_parts_are_listed(tmp_path):
 
 
 def test_the_description_reads_well_and_as_json(folder):
-    shown = describe(folder)
+    shown = describe(folder, digest=True)
     text = str(shown)
     assert text.splitlines()[0] == "tiny (LTX-2 model)"
     assert shown.fingerprint in text
@@ -126,3 +129,73 @@ def test_describing_needs_no_pytorch(folder):
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert ran.stdout.strip() == "False"
+
+
+def test_the_header_alone_is_read_unless_a_digest_is_asked_for(folder, tmp_path, monkeypatch):
+    """Nothing behind the header: the file may lie on the other side of a slow network."""
+    path = tmp_path / "model.safetensors"
+    raw = (folder / "model.safetensors").read_bytes()
+    header = 8 + int.from_bytes(raw[:8], "little")
+    with path.open("wb") as file:
+        file.write(raw[:header])
+        file.truncate(len(raw))  # zeros that no disk holds
+    shown = describe(path)
+    assert shown.digest is None
+    assert shown.fingerprint == describe(folder).fingerprint
+    assert "digest" not in str(shown)
+
+
+def test_the_version_and_fewer_bits_are_told(tmp_path):
+    from tests.unit.checkpoint.test_quantized import encoded, nvfp4
+
+    checkpoint, meant = encoded(nvfp4)
+    shown = describe(checkpoint.write(tmp_path / "x.safetensors"))
+    assert shown.version == "LTX-2 (19B, January 2026)"
+    assert shown.quantized == {"nvfp4": len(meant)}
+    assert f"{len(meant)} weights as nvfp4" in str(shown)
+    assert shown.components[0].dtypes["NVFP4"] == len(meant)
+    later = tiny_checkpoint(config=tiny_config_2_3()).write(tmp_path / "y.safetensors")
+    assert describe(later).version == "LTX-2.3 (22B, March 2026)"
+
+
+def test_a_version_that_cannot_be_used_is_described_all_the_same(tmp_path):
+    tiny = tiny_checkpoint()
+    metadata = {"config": json.dumps(tiny.config), "model_version": "2.5.0"}
+    save_checkpoint(tmp_path / "x.safetensors", tiny.tensors, metadata)
+    shown = describe(tmp_path / "x.safetensors")
+    assert shown.version == "LTX-2.5 (22B, August 2026)"
+    assert "refused" in str(shown)
+
+
+@pytest.mark.parametrize("layout", sorted(LAYOUTS))
+def test_loras_of_every_layout_are_described(tmp_path, layout):
+    write, metadata, _ = LAYOUTS[layout]
+    tensors = write(matrices(rank=3))
+    save_checkpoint(tmp_path / "x.safetensors", tensors, metadata)
+    shown = describe(tmp_path / "x.safetensors")
+    assert (shown.kind, shown.version, shown.missing) == ("LoRA", None, ())
+    assert "rank         3" in str(shown)
+    assert "5 layers of the picture, 3 of the sound" in str(shown)
+    assert "refused" not in str(shown)
+    module = next(iter(tensors)).rsplit(".", 1)[0].split(".lora")[0]
+    save_checkpoint(
+        tmp_path / "dora.safetensors", tensors | {f"{module}.dora_scale": torch.ones(4, 1)}, {}
+    )
+    assert "refused      for" in str(describe(tmp_path / "dora.safetensors"))
+
+
+def test_a_published_model_with_a_network_cut_short_says_which(tmp_path, monkeypatch):
+    whole = CheckpointFile.open(tiny_checkpoint().write(tmp_path / "whole.safetensors"))
+    parts = {
+        sources._fingerprint({c.prefix + n: i for n, i in c.own(whole.tensors).items()})
+        for c in COMPONENTS
+    }
+    known = {sources.known_transformer(whole): "ltx-2-19b.json"}
+    monkeypatch.setattr(sources, "_KNOWN_TRANSFORMERS", known)
+    monkeypatch.setattr(sources, "_PARTS", {"ltx-2-19b.json": parts})
+    assert describe(tmp_path / "whole.safetensors").changed == ()
+    tensors = {k: v for k, v in tiny_checkpoint().tensors.items() if "vae.encoder" not in k}
+    save_checkpoint(tmp_path / "cut.safetensors", tensors, {"config": "{}"})
+    shown = describe(tmp_path / "cut.safetensors")
+    assert shown.changed == ("video autoencoder", "audio autoencoder")
+    assert "changed      video autoencoder, audio autoencoder" in str(shown)
