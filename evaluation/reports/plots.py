@@ -67,6 +67,7 @@ def curves(
     y: str,
     levels: Sequence[tuple[float, str]] = (),
     log_y: bool = False,
+    ends: tuple[float, float] | None = None,
 ) -> str:
     """SVG of curves over one axis.
 
@@ -74,9 +75,12 @@ def curves(
         x, y: what the axes are, with units.
         levels: horizontal lines, each with its name.
         log_y: powers of ten on the vertical axis.
+        ends: of the vertical axis; None takes what the curves need.
     """
 
     def draw(axes: "Axes") -> None:
+        if ends is not None:
+            axes.set_ylim(*ends)
         for place, line in enumerate(lines):
             colour, dash = LINES[place % len(LINES)]
             look: dict[str, Any] = {"color": colour, "ls": dash, "lw": 1.6}

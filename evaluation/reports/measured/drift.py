@@ -37,6 +37,10 @@ class Band:
         """For captions."""
         if self.is_relative:
             return f"{self.low:+g} to {self.high:+g} of the first window's"
+        if math.isinf(self.high):
+            return f"at least {self.low:g}"
+        if math.isinf(self.low):
+            return f"at most {self.high:g}"
         return f"{self.low:g} to {self.high:g}"
 
 
@@ -154,7 +158,7 @@ def _survival(runs: Sequence[RunResults], metric: str, band: Band) -> Plot:
     if len(lives) > 1:
         caption += f" Log-rank test that all runs hold alike: p = {log_rank(lives):.3f}."
     table = Table("Kaplan-Meier.", ["Run", "Seconds", "Holds", "95 %"], rows, (1, 2, 3))
-    return Plot(curves(lines, x="seconds", y="share that holds"), caption, table)
+    return Plot(curves(lines, x="seconds", y="share that holds", ends=(0.0, 1.05)), caption, table)
 
 
 def _lifetime(row: Row, band: Band) -> Lifetime | None:

@@ -20,8 +20,12 @@ def measurable(runs: Sequence[RunResults]) -> Section | None:
     for run in runs:
         bars = []
         for metric in metrics:
-            rows = [row for _, row in run.of(metric) if row.metric == metric]
+            every = [row for _, row in run.of(metric) if row.metric == metric]
+            rows = [row for _, row in run.asked(metric) if row.metric == metric]
+            if not every:
+                continue
             if not rows:
+                bars.append((metric, "asked of no clip", [Share("not asked", 1.0, 3)]))
                 continue
             counts = Counter(row.status for row in rows)
             bars.append(

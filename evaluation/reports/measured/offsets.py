@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from evaluation import measurement
-from evaluation.metrics.lip_sync.pooled import PooledOffset, pooled_offset
+from evaluation.metrics.lip_sync.pooled import LEAST_ITEMS, PooledOffset, pooled_offset
 from evaluation.reports.measured.estimates import mean_of, share_of
 from evaluation.reports.measured.results import Row, RunResults
 from evaluation.reports.measured.windows import (
@@ -51,13 +51,13 @@ def offsets(
     parts: list[Part] = []
     for metric, title in TITLES.items():
         for run in runs:
-            rows = [(item.item, row) for item, row in run.of(metric)]
+            rows = [(item.item, row) for item, row in run.asked(metric)]
             known = [
                 (i, float(r.value)) for i, r in rows if r.status == "ok" and r.value is not None
             ]
             if known:
                 parts.append(_histogram(f"{run.name}. {title}", known, len(rows)))
-    asked = [metric for metric in TITLES if any(any(run.of(metric)) for run in runs)]
+    asked = [metric for metric in TITLES if any(any(run.asked(metric)) for run in runs)]
     if not asked:
         return None
     parts = [
@@ -81,7 +81,7 @@ def _table(runs: Sequence[RunResults], metrics: Sequence[str]) -> Table:
     rows: list[list[str | Cell]] = []
     for metric in metrics:
         for run in runs:
-            every = [(item.item, row) for item, row in run.of(metric)]
+            every = [(item.item, row) for item, row in run.asked(metric)]
             if not every:
                 continue
             known = [
@@ -125,14 +125,17 @@ def _pooled(runs: Sequence[RunResults]) -> list[Part]:
     for run in runs:
         groups: dict[str, list[tuple[str, measurement.Curve]]] = {}
         asked: dict[str, int] = {}
-        for item, row in run.of(POOLED):
+        for item, row in run.asked(POOLED):
             names = ["all clips", item.language] if item.language != "zxx" else ["all clips"]
             for name in names:
                 asked[name] = asked.get(name, 0) + 1
                 if (curve := _agreement_of(row)) is not None:
                     groups.setdefault(name, []).append((item.item, curve))
-        if len(asked) == 2:
-            asked = {"all clips": asked["all clips"]}
+        told = {name for name, pairs in groups.items() if len({i for i, _ in pairs}) >= LEAST_ITEMS}
+        if len(told) > 2:  # all clips, and languages with clips enough to be compared
+            asked = {name: count for name, count in asked.items() if name in told}
+        else:
+            asked = {name: count for name, count in asked.items() if name == "all clips"}
         for name, count in asked.items():
             found = pooled_offset(groups.get(name, ()))
             rows.append(_pooled_row(name, run.name, found, len(groups.get(name, ())), count))

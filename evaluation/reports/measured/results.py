@@ -65,6 +65,19 @@ class RunResults:
             if any(row.metric == name or row.metric.startswith(f"{name}.") for name in metrics):
                 yield self.items[row.key], row
 
+    def asked(self, *metrics: str) -> Iterator[tuple[ItemRecord, Row]]:
+        """The same without questions that an item does not pose, such as words of a waterfall."""
+        return ((item, row) for item, row in self.of(*metrics) if is_asked(item, row.metric))
+
+
+def is_asked(item: ItemRecord, metric: str) -> bool:
+    """Whether an item poses a question: lips where somebody speaks, impacts where nobody does."""
+    if metric.startswith("impacts."):
+        return item.language == "zxx"
+    if metric.startswith("lip_sync."):
+        return item.language != "zxx"
+    return bool(item.expected.lines) or not metric.startswith(("language.", "speakers."))
+
 
 def load_results(folders: Sequence[Path]) -> tuple[RunResults, ...]:
     """Results of runs, named apart.

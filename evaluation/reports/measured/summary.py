@@ -81,7 +81,7 @@ def estimate(run: RunResults, question: Question) -> Estimate | None:
     """The answer over a run's measurable clips; None where there is none."""
     return share_of(
         (item.item, question.answer(row))
-        for item, row in run.of(question.metric)
+        for item, row in run.asked(question.metric)
         if row.metric == question.metric
         and row.status == "ok"
         and _is_asked(question, item.expected)
@@ -126,7 +126,7 @@ def _answers(runs: Sequence[RunResults]) -> list[Spans]:
         for run in runs:
             asked = [
                 row
-                for item, row in run.of(question.metric)
+                for item, row in run.asked(question.metric)
                 if row.metric == question.metric and _is_asked(question, item.expected)
             ]
             if not asked:

@@ -3,6 +3,7 @@ import pytest
 
 from evaluation.measurement import Curve, NotMeasurable
 from evaluation.metrics.lip_sync.cartoons import cartoon_reading, word_levels
+from evaluation.metrics.lip_sync.landmarks import LEAST_CARTOON_CONFIDENCE
 from evaluation.metrics.lip_sync.pooled import PooledOffset, pooled_offset
 from evaluation.metrics.lip_sync.preference import preferred_in_step
 
@@ -59,4 +60,4 @@ def test_a_puppet_with_the_sound_of_another_word_is_not_believed() -> None:
     assert own is not None
     assert swapped is not None
     assert own.lag.offset_ms == pytest.approx(0, abs=10)
-    assert own.chance <= 0.02 < swapped.chance
+    assert own.chance <= 1 - LEAST_CARTOON_CONFIDENCE < swapped.chance
