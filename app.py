@@ -10,6 +10,7 @@ from evaluation.ui.rating_tabs import rating_tabs
 from evaluation.ui.suites import suites_tab
 from ltx2.clip import Clip
 from ltx2.errors import LTX2Error
+from ltx2.media.guarded import read_clip_guarded
 from ltx2.request import Request
 from ltx2.serving.zero_gpu import is_zero_gpu
 from ltx2.settings import Settings
@@ -31,10 +32,10 @@ def run(settings: Settings) -> None:
 
 
 def examine(clip: Path, request: Request) -> str:
-    """The health card of a clip; what it needs is loaded with the first one."""
+    """The health card of a clip, decoded by another process; what it needs comes with the first."""
     from evaluation.ui.health import examine as find_faults
 
-    return find_faults(clip, request)
+    return find_faults(read_clip_guarded(clip), request)
 
 
 def lip_sync(clip: Clip) -> float | None:

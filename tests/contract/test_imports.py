@@ -52,7 +52,18 @@ EVALUATION_FLOORS = (
 """Parts of the workbench that judges clips, low to high; it stands on the other package."""
 
 PUBLIC = {
-    *("clip", "conditions", "errors", "files", "geometry", "media", "progress", "prompting"),
+    *(
+        "clip",
+        "conditions",
+        "errors",
+        "files",
+        "geometry",
+        "given_options",
+        "inputs",
+        "media",
+        "progress",
+        "prompting",
+    ),
     *("puppet", "rates", "request", "settings", "spreadsheet", "sqlite"),
 }
 """What the workbench may use of the other package, beside what that package itself offers."""
