@@ -17,7 +17,7 @@ from ltx2.ui.composer import build_composer
 from ltx2.ui.enhance import Improvement, build_improvement
 from ltx2.ui.given import GivenFields, build_given
 from ltx2.ui.language import Label, label, phrase, say
-from ltx2.ui.modes import TEXT, describe_modes
+from ltx2.ui.modes import TEXT, describe_modes, mode_of
 from ltx2.ui.video import describe_tasks
 
 MAX_EXAMPLES = 4
@@ -63,6 +63,9 @@ LORA_FIELDS = (
 """Fields of each LoRA that one clip can be made with, and of its strength."""
 
 USUAL_SAMPLER = "euler"
+
+FILES = ("keyframes", "sources", "reference")
+"""Of a request: what names files."""
 
 CLOSED = cast(bool, 0)
 """A closed accordion whose fields exist from the start. With `False` Gradio's page makes them when
@@ -429,7 +432,8 @@ def describe_recipe(recipe: Recipe, offer: Offer) -> Described:
     # A length is at home on the slider, whose ends are rounded; other values widen theirs.
     shortest_s, longest_s = (described["duration"][end] for end in ("minimum", "maximum"))
     values["duration"] = min(max(shortest_s, values["duration"]), longest_s)
-    stays: Described = {"mode": {}}
+    mode = mode_of(request)
+    stays: Described = {"mode": {} if mode is None else {"value": mode}}
     return stays | {name: _with_value(described.get(name, {}), v) for name, v in values.items()}
 
 
@@ -439,12 +443,15 @@ def values_of(choices: Sequence[Any]) -> list[Any]:
 
 
 def not_restored(recipe: Recipe, offer: Offer) -> tuple[str, ...]:
-    """What the form has no field for, in words: clips of programs may have been asked more."""
+    """What the form has no field for, in words: clips of programs may have been asked more.
+
+    Files that the clip was made from have fields, but do not come with it.
+    """
     described = describe_recipe(recipe, offer)
     asked = Asked(**{field.name: described[field.name]["value"] for field in fields(Asked)})
     again = asked.to_request(offer.profile, seed=recipe.request.seed).resolve(offer.profile)
     wanted = _kept(recipe, offer).resolve(offer.profile)
-    names = type(wanted).model_fields
+    names = [name for name in type(wanted).model_fields if name not in FILES]
     lost = [name for name in names if getattr(again, name) != getattr(wanted, name)]
     if len(asked.to_choice().loras) < len(recipe.loras):
         lost.append("LoRAs")

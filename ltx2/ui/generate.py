@@ -125,6 +125,8 @@ OTHER_MODEL = phrase(
     "The clip was made with {model}, which is not here: only its prompts and its seed are back."
 )
 
+GIVE_AGAIN = phrase("It was made from {files}: please add what a clip does not carry.")
+
 NO_FIELD = phrase("This page has no field for the clip's {fields}.")
 
 GENERATE = "generate"
@@ -694,6 +696,8 @@ class GenerateHandlers:
             gr.Info(say(OTHER_MODEL, model=escape(recipe.model)))
         elif lost := not_restored(recipe, offer):
             gr.Info(say(NO_FIELD, fields=", ".join(lost)))
+        if files := recipe.request.input_files:
+            gr.Info(say(GIVE_AGAIN, files=", ".join(escape(file.name) for file in files)))
         return [gr.update(**described[name]) for name in RESTORED]
 
     def _show(self, owner: str, job_id: str) -> tuple[Any, ...]:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from ltx2.request import Request
 from ltx2.serving.models import Offer
 from ltx2.ui.language import label, phrase
 
@@ -37,6 +38,15 @@ MODES = (
     Mode(DIALOGUE, phrase("Dialogue")),
 )
 """In their order on the page."""
+
+
+def mode_of(request: Request) -> str | None:
+    """The mode that asks for files as a request's clip was made from; None where it had none."""
+    if request.keyframes:
+        return IMAGE
+    if request.reference or any(source.gives_video for source in request.sources):
+        return VIDEO
+    return AUDIO if request.sources else None
 
 
 def describe_modes(offer: Offer) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ltx2.conditions import InputFile, Keyframe, Reference, Source
 from ltx2.errors import RequestError
 from ltx2.request import AppliedLora, Guidance, ModelProfile, Recipe, Request
 from ltx2.serving.jobs import Choice, ChosenLora
@@ -25,6 +26,7 @@ from ltx2.ui.form import (
     seen_loras,
     shape_of,
 )
+from ltx2.ui.modes import AUDIO, IMAGE, VIDEO
 from tests.fakes.model import PROFILE
 from tests.unit.ui.stand_ins import ASKED, a_recipe, an_offer
 
@@ -105,6 +107,23 @@ def test_the_frame_rate_and_the_sampler_are_asked_for():
     assert request.num_frames / 50.0 == pytest.approx(ASKED.duration, abs=0.1)
     usual = replace(ASKED, frame_rate=PROFILE.frame_rate).to_request(PROFILE, seed=7)
     assert usual.frame_rate is None  # a given video may have its own
+
+
+def test_a_clip_that_was_made_from_files_chooses_their_mode():
+    values = {"sha256": "0" * 64, "width": 8, "height": 8}
+    image = InputFile(name="a.png", kind="image", **values)
+    video = InputFile(name="a.mp4", kind="video", duration_s=1.0, frame_rate=25.0, **values)
+    sound = InputFile(name="a.wav", kind="sound", duration_s=1.0, has_sound=True, sha256="0" * 64)
+    for mode, asked in (
+        (IMAGE, {"keyframes": (Keyframe(image=image),)}),
+        (VIDEO, {"reference": Reference(file=video)}),
+        (VIDEO, {"sources": (Source(file=video),), "duration_s": 1.9}),
+        (AUDIO, {"sources": (Source(file=sound),)}),
+        (None, {}),
+    ):
+        recipe = a_recipe(**asked)
+        assert describe_recipe(recipe, an_offer())["mode"].get("value") == mode
+        assert not_restored(recipe, an_offer()) == ()
 
 
 def test_the_second_stage_doubles_the_size_and_comes_back():
