@@ -33,7 +33,7 @@ import torch
 from ltx2.checkpoint.components import TRANSFORMER
 from ltx2.checkpoint.loader import load_component
 from ltx2.checkpoint.reader import CheckpointFile
-from ltx2.model.config import TransformerConfig
+from ltx2.model.config import StreamConfig, TransformerConfig
 from ltx2.model.transformer import ModalityInput, Transformer
 from ltx2.runtime.streaming import BlockStream, find_homes
 from ltx2.runtime.visitors import visits
@@ -110,19 +110,19 @@ def small_inputs(config: TransformerConfig) -> tuple[ModalityInput, ModalityInpu
     """Random tokens of a very small clip."""
     torch.manual_seed(0)
 
-    def part(num_tokens: int, channels: int, axes: int) -> ModalityInput:
+    def part(num_tokens: int, stream: StreamConfig, axes: int) -> ModalityInput:
         starts = torch.arange(num_tokens).float().expand(1, axes, -1)
         return ModalityInput(
-            tokens=torch.randn(1, num_tokens, channels),
+            tokens=torch.randn(1, num_tokens, stream.in_channels),
             timesteps=torch.full((1, num_tokens), 0.7),
             sigma=torch.full((1,), 0.7),
             positions=torch.stack([starts, starts + 1], dim=-1),
-            context=torch.randn(1, TEXT_TOKENS, config.caption_channels),
+            context=torch.randn(1, TEXT_TOKENS, config.context_channels(stream)),
         )
 
     return (
-        part(torch.Size(VIDEO_GRID).numel(), config.video.in_channels, 3),
-        part(AUDIO_TOKENS, config.audio.in_channels, 1),
+        part(torch.Size(VIDEO_GRID).numel(), config.video, 3),
+        part(AUDIO_TOKENS, config.audio, 1),
     )
 
 

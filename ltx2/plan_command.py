@@ -128,12 +128,12 @@ def _memory(plan: "Plan") -> list[str]:
     kinds = list(dict.fromkeys(choice.quantisation for choice in plan.choices))
     lines = [
         f"Memory needed, of {device.memory / GB:.1f} GB, by quantisation of the blocks (* fits)",
-        f"  {'offload (text encoder)':<24}" + "".join(f"{kind:>12}" for kind in kinds),
+        f"  {'offload (text encoder)':<24}" + "".join(f"{kind:>13}" for kind in kinds),
     ]
     for placement, choices in rows.items():
         name = f"{placement.networks.value} ({placement.text_encoder.value})"
         cells = (f"{c.needed / GB:.1f} GB {'*' if c.fits else ' '}" for c in choices)
-        lines.append(f"  {name:<24}" + "".join(f"{cell:>12}" for cell in cells))
+        lines.append(f"  {name:<24}" + "".join(f"{cell:>13}" for cell in cells))
     if plan.chosen is None:
         return [*lines, "  Nothing fits: make the clip shorter or smaller."]
     placement = plan.chosen.placement

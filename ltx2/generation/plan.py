@@ -22,7 +22,7 @@ from ltx2.geometry import AUDIO_LATENTS_PER_SECOND, num_audio_latents
 from ltx2.model.video_vae import VideoVAEConfig
 from ltx2.model.video_vae.tiling import plan_tiles
 from ltx2.request import ModelProfile, Request
-from ltx2.runtime.anatomy import Anatomy, measure_anatomy, text_tensors
+from ltx2.runtime.anatomy import Anatomy, anatomy_of, measure_anatomy
 from ltx2.runtime.devices import Device
 from ltx2.runtime.flops import Flops, Tokens, decoder_flops, transformer_flops
 from ltx2.runtime.memory import (
@@ -41,7 +41,13 @@ CONTEXT_TOKENS = 1024
 ABOUT = 1.05
 """How much longer is as good as equal: whole weights are worth it."""
 
-QUANTISATIONS: Mapping[str, float | None] = {"none": None, "8 bits": 1.0, "nvfp4": 0.5625}
+AS_STORED = "as stored"
+EIGHT_BITS = "int8 or fp8"
+QUANTISATIONS: Mapping[str, float | None] = {
+    "none": None,
+    EIGHT_BITS: 1.0,
+    "nvfp4 file": 0.5625,
+}
 """Bytes of a weight in the transformer's blocks; 4 bits and a scale of 8 for each 16 of them."""
 
 
@@ -56,6 +62,7 @@ class Sizes:
         anatomy: what its memory follows from.
         decoder: architecture of the video decoder.
         file_bytes: of the checkpoint and the text encoder.
+        quantisations: how weights may be kept; of a file in fewer bits only as it is.
     """
 
     name: str
@@ -64,6 +71,7 @@ class Sizes:
     anatomy: Anatomy
     decoder: VideoVAEConfig
     file_bytes: int
+    quantisations: tuple[str, ...] = tuple(QUANTISATIONS)
 
 
 def sizes_of(model: str, *, dtype: str = "auto") -> Sizes:
@@ -82,11 +90,18 @@ def sizes_of(model: str, *, dtype: str = "auto") -> Sizes:
         tensors: Mapping[str, TensorInfo] = tensors_of(config)
         text = list(text_encoder_tensors())
         name, profile = model, published[model].profile
+        quantisations = tuple(QUANTISATIONS)
+        anatomy: Anatomy | None = measure_anatomy(tensors, config, text, dtype=dtype)
     else:
         config, tensors = found.file.config, found.file.tensors
-        text = text_tensors(found.text_encoder)
         name, profile = found.name, found.profile
-    anatomy = measure_anatomy(tensors, config, text, dtype=dtype)
+        quantisations = (AS_STORED,) if found.file.quantized else tuple(QUANTISATIONS)
+        anatomy = anatomy_of(found, dtype=dtype)
+    if anatomy is None:
+        raise CheckpointError(
+            f"The headers of {name} do not tell its sizes.",
+            next_step="Use an unchanged checkpoint of LTX-2 (19B) or LTX-2.3 (22B).",
+        )
     parameters = {
         component.name: sum(info.num_elements for info in component.own(tensors).values())
         for component in COMPONENTS
@@ -99,6 +114,7 @@ def sizes_of(model: str, *, dtype: str = "auto") -> Sizes:
         anatomy,
         VideoVAEConfig.from_metadata(config),
         file_bytes=2 * sum(parameters.values()),
+        quantisations=quantisations,
     )
 
 
@@ -361,8 +377,8 @@ def _decode_flops(resolved: Request, sizes: Sizes, num_frames: int) -> int:
 def _choices(resolved: Request, sizes: Sizes, device: Device) -> Iterator[Choice]:
     """Whole weights, wherever they wait, before fewer bits."""
     placed = placements("auto", is_cuda=device.is_cuda)
-    for name, placement in product(QUANTISATIONS, placed):
-        anatomy = replace(sizes.anatomy, block_item=QUANTISATIONS[name])
+    for name, placement in product(sizes.quantisations, placed):
+        anatomy = _quantised(sizes.anatomy, name)
         yield Choice(
             name,
             placement,
@@ -370,6 +386,14 @@ def _choices(resolved: Request, sizes: Sizes, device: Device) -> Iterator[Choice
             needed_memory(resolved, anatomy, device.place, placement),
             fits(resolved, anatomy, device.place, placement),
         )
+
+
+def _quantised(anatomy: Anatomy, name: str) -> Anatomy:
+    """A model with the weights of its blocks in fewer bits; 8 bits do for the text encoder too."""
+    num_text = anatomy.num_text_values
+    if name == EIGHT_BITS and anatomy.visits is not None:
+        num_text -= max(0, num_text - anatomy.visits.text) // 2  # all but the embedding
+    return replace(anatomy, block_item=QUANTISATIONS.get(name), num_text_values=num_text)
 
 
 def _memory(
@@ -398,7 +422,7 @@ def _memory(
 
 def _fetch_seconds(choice: Choice, anatomy: Anatomy, device: Device) -> float:
     """Seconds of bringing all blocks to the device, once for each pass."""
-    anatomy = replace(anatomy, block_item=QUANTISATIONS[choice.quantisation])
+    anatomy = _quantised(anatomy, choice.quantisation)
     num_blocks = anatomy.transformer.num_layers
     num_bytes = num_blocks * anatomy.visiting_blocks / 2
     if choice.placement.networks is Offload.CPU:

@@ -17,7 +17,8 @@ from ltx2.runtime.flops import Tokens
 from ltx2.runtime.visitors import Offload
 from ltx2.training.plan import LiveBytes, _WithoutValues
 from tests.conftest import ROOT
-from tests.tiny_checkpoint import tiny_config
+from tests.tiny_checkpoint import tiny_config, write_tiny_model
+from tests.unit.checkpoint.test_quantized import encoded, fp8_for_each_channel
 
 HD = Request(prompt="any", width=1280, height=704, num_frames=121)
 
@@ -51,6 +52,15 @@ def test_a_model_here_is_planned_from_its_header(puppet_folder):
         sizes_of("no such model")
 
 
+def test_a_file_in_fewer_bits_is_planned_as_it_is(tmp_path):
+    checkpoint, _ = encoded(fp8_for_each_channel)
+    folder = write_tiny_model(tmp_path / "tiny", checkpoint)
+    plan = plan_clip(Request(prompt="any"), sizes_of(str(folder)), DEVICES["h100"])
+    assert {choice.quantisation for choice in plan.choices} == {"as stored"}
+    whole = sizes_of(str(write_tiny_model(tmp_path / "whole")))
+    assert plan.sizes.anatomy.weights < whole.anatomy.weights
+
+
 def test_the_published_size_costs_what_the_published_analysis_says(dev):
     plan = plan_clip(HD, dev, DEVICES["h100"])
     (stage,) = plan.stages
@@ -75,13 +85,13 @@ def test_where_fetching_takes_longer_than_computing_it_decides(dev):
     slow = replace(DEVICES["rtx-4090"], memory=15 * 2**30, link=1e9, disk=1e9)
     plan = plan_clip(tiny, dev, slow)
     (stage,) = plan.stages
-    assert plan.chosen.quantisation == "nvfp4"
+    assert plan.chosen.quantisation == "nvfp4 file"
     assert plan.chosen.placement.networks is Offload.CPU
     fetched = 0.5625 * dev.anatomy.visits.blocks
     assert stage.seconds_per_step / stage.passes == pytest.approx(fetched / 1e9, rel=0.01)
     # On a card that holds 8 bits, but not 16, those are so much faster that they are taken.
     large = plan_clip(tiny, dev, replace(slow, memory=40 * 2**30))
-    assert large.chosen.quantisation == "8 bits"
+    assert large.chosen.quantisation == "int8 or fp8"
     assert large.chosen.placement.networks is Offload.NONE
 
 
