@@ -1,4 +1,4 @@
-"""Whether a speaker changes as a clip goes on: lips against voice, the voice, the face's colours.
+"""Whether a speaker changes as a clip goes on: lips against voice, the voice, words, face.
 
 Faces, and Whisper's features of the sound, are found once and cut into the windows of `drift`.
 """
@@ -12,11 +12,13 @@ from evaluation.expectation import Expectation
 from evaluation.measurement import Measured, Metric, NotMeasurable, Outcome
 from evaluation.metrics.drift import Series, drift, windows
 from evaluation.metrics.face_tracks import find_cuts
-from evaluation.metrics.faces import Faces, find_faces, part_of, remember_faces
+from evaluation.metrics.faces import Faces, find_faces, part_of, remember_faces, shows_puppets
 from evaluation.metrics.lip_sync import landmarks
+from evaluation.metrics.puppet_words import words_heard
 from evaluation.metrics.sound import SPEECH_RATE
 from evaluation.metrics.speech_features import FEATURE_RATE, speech_features
 from evaluation.metrics.voice_activity import heard
+from evaluation.metrics.wording import tokens
 from ltx2 import Clip
 from ltx2.errors import ResourceError
 
@@ -108,6 +110,39 @@ def face_series(clip: Clip, expectation: Expectation) -> list[tuple[float, float
     return values
 
 
+def word_series(clip: Clip, expectation: Expectation) -> list[tuple[float, float]] | NotMeasurable:
+    """Share of the words in every window that are none of the words asked; 1 where none is heard.
+
+    Only puppets say their lines again and again, so only theirs can be followed over time.
+    """
+    if not expectation.lines:
+        return NotMeasurable("No words were asked for.", "Give the lines that the clip should say.")
+    if not (expectation.is_cartoon or shows_puppets(clip)):
+        return NotMeasurable(
+            "People say their lines once, so no words are due in every stretch.",
+            "See language.word_error for the whole clip.",
+        )
+    if not windows(clip):
+        return NotMeasurable("The clip is too short for drift.", "Make clips of 10 s or more.")
+    found = heard(clip)
+    if isinstance(found, NotMeasurable):
+        return found
+    words = words_heard(*found)
+    if isinstance(words, NotMeasurable):
+        return words
+    asked = {token for line in expectation.lines for token in tokens(line.text, line.language)}
+    values = []
+    for time_s, part in windows(clip):
+        inside = [
+            tokens(word.word, word.language)
+            for word in words
+            if abs((word.start_s + word.end_s) / 2 - time_s) <= part.duration_s / 2
+        ]
+        right = sum(bool(said) and set(said) <= asked for said in inside)
+        values.append((time_s, 1 - right / len(inside) if inside else 1.0))
+    return values
+
+
 def _faces(clip: Clip, expectation: Expectation) -> Faces | NotMeasurable:
     if not len(clip.frames):
         return NotMeasurable("The clip has no picture.")
@@ -154,5 +189,6 @@ def _metric(name: str, unit: str, measured_by: str, measure: Measure) -> Metric:
 METRICS = (
     _metric("sync", "ms", "Theil-Sen slope of the landmark offset, windows of 4 s", sync_series),
     _metric("voice", "cosine", "Theil-Sen slope, voice encoder of Resemblyzer", voice_series),
+    _metric("words", "share", "Theil-Sen slope, puppets' own recogniser", word_series),
     _metric("face", "levels", "Theil-Sen slope of the face's colour", face_series),
 )

@@ -20,8 +20,10 @@ SHORTEST_WORD_S = 0.15
 UNKNOWN = "?"
 
 
-def puppet_transcript(speech: np.ndarray, activity: VoiceActivity) -> Transcript | NotMeasurable:
-    """The words of a clip of puppets, without repetitions.
+def words_heard(
+    speech: np.ndarray, activity: VoiceActivity
+) -> tuple[PuppetWord, ...] | NotMeasurable:
+    """Every word of a clip of puppets, repetitions and all.
 
     Args:
         speech: mono at 16 kHz [S].
@@ -35,9 +37,17 @@ def puppet_transcript(speech: np.ndarray, activity: VoiceActivity) -> Transcript
     if not spans:
         return NotMeasurable("Nobody speaks.")
     try:
-        heard = _without_repeats(hear_words(speech, spans))
+        return hear_words(speech, spans)
     except ResourceError as error:
         return NotMeasurable(error.message, error.next_step)
+
+
+def puppet_transcript(speech: np.ndarray, activity: VoiceActivity) -> Transcript | NotMeasurable:
+    """The words of a clip of puppets, without repetitions; arguments as of `words_heard`."""
+    found = words_heard(speech, activity)
+    if isinstance(found, NotMeasurable):
+        return found
+    heard = _without_repeats(found)
     known = [word for word in heard if word.word]
     languages = [word.language for word in known]
     language = max(languages, key=languages.count) if languages else ""

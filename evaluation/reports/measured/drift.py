@@ -50,6 +50,7 @@ BANDS: Mapping[str, Band] = {
     "drift.loudness": Band(-10.0, 10.0),
     "drift.sync": Band(*DETECTABLE_MS, is_relative=False),
     "drift.identity": Band(-math.inf, 0.6, is_relative=False),
+    "drift.words": Band(-math.inf, 0.5, is_relative=False),
     "drift.voice": Band(0.75, math.inf, is_relative=False),
 }
 """Sync, identity and voice as in the literature (BT.1359, dlib's 0.6, a cosine of 0.75); the others

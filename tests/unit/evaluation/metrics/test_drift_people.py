@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from evaluation.expectation import Expectation
+from evaluation.expectation import Expectation, ExpectedLine
 from evaluation.measurement import Measured, NotMeasurable
 from evaluation.metrics import drift_people
 from evaluation.metrics.faces import (
@@ -82,3 +82,28 @@ def test_faces_of_a_part_are_counted_from_its_beginning() -> None:
     clip = Clip(np.zeros((20, 8, 8, 3), np.uint8), np.zeros((2, 0), np.float32), 25.0, 16_000)
     remember_faces(clip, part)
     assert find_faces(clip) is part
+
+
+@pytest.mark.slow
+def test_words_that_turn_into_others_are_found(steady: Clip) -> None:
+    asked = Expectation(lines=(ExpectedLine("tomorrow", "en"),), is_cartoon=True)
+    outcome = METRICS["drift.words"].measure(steady, asked)
+    assert isinstance(outcome, Measured)
+    assert outcome.evidence[0].y.max() == 0
+    lost = steady.waveform.copy()
+    for second in (6, 8, 10):  # said backwards from there on
+        part = slice(second * steady.sample_rate, (second + 2) * steady.sample_rate)
+        lost[:, part] = lost[:, part][:, ::-1]
+    outcome = METRICS["drift.words"].measure(replace(steady, waveform=lost), asked)
+    assert isinstance(outcome, Measured)
+    assert outcome.value > 0.05
+    assert (outcome.evidence[0].y[0], outcome.evidence[0].y[-1]) == (0, 1)
+
+
+def test_words_of_people_are_not_followed_over_time(steady: Clip) -> None:
+    asked = Expectation(lines=(ExpectedLine("tomorrow", "en"),))
+    nobody = replace(steady, frames=np.zeros_like(steady.frames))
+    outcome = METRICS["drift.words"].measure(nobody, asked)
+    assert isinstance(outcome, NotMeasurable)
+    assert "once" in outcome.reason
+    assert isinstance(METRICS["drift.words"].measure(steady, PUPPETS), NotMeasurable)
