@@ -372,6 +372,38 @@ def convert(
         typer.echo(f"{target}: {len(file.stored):,} tensors, {file.size_bytes / 1e9:,.2f} GB")
 
 
+@app.command()
+def download(
+    name: Annotated[
+        str, typer.Argument(help="A published model, gemma, or OWNER/NAME[/FILE] on the Hub.")
+    ],
+) -> None:
+    """Fetch weights into the Hub's cache: resumed where it was cut off, with checksums.
+
+    Afterwards the same name is the --model of other commands.
+    """
+    from tqdm import tqdm
+
+    from ltx2.checkpoint import catalog, hub_cache
+    from ltx2.checkpoint.hub import Transfer
+
+    known = {k.name: f"{k.source.repo}/{k.name}.safetensors" for k in catalog.PUBLISHED}
+    known |= dict.fromkeys(("gemma", catalog.TEXT_ENCODER_NAME), catalog.TEXT_ENCODER_SOURCE.repo)
+    with (
+        _errors_in_one_line(cancelled="Stopped; what came is kept, and the command goes on there."),
+        tqdm(unit="B", unit_scale=True, disable=None) as bar,
+    ):
+
+        def show(transfer: Transfer) -> None:
+            bar.total = transfer.total
+            bar.update(transfer.done - bar.n)
+
+        folder = hub_cache.download(
+            known.get(name, name), on_transfer=show, should_cancel=_ctrl_c.is_set
+        )
+    typer.echo(f"{name}: {folder}")
+
+
 def _read_recipe(path: Path) -> "Recipe":
     from ltx2.media.decode import read_recipe
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
+from ltx2.checkpoint.hub_cache import cached, find_cached
 from ltx2.checkpoint.reader import CheckpointFile
 from ltx2.checkpoint.sources import (
     DIFFUSERS_INDEX,
@@ -273,8 +274,12 @@ def find_model(name_or_path: str | Path, *, text_encoder: str | Path | None = No
     file = open_checkpoint(path)
     require_known_version(file)
     beside = path.parent / TEXT_ENCODER_FOLDER
+    if text_encoder is None and not _is_folder(beside) and known_model(file) is not None:
+        beside = cached(TEXT_ENCODER_SOURCE.repo) or beside
     if text_encoder is not None:
         beside = Path(text_encoder)
+        if not _is_folder(beside):
+            beside = find_cached(str(text_encoder)) or beside
         if not _is_folder(beside):
             raise CheckpointError(
                 f"There is no text encoder's folder {_shown(beside)}.",
@@ -430,13 +435,19 @@ def _locate(name: str) -> Path:
         return path / (DIFFUSERS_INDEX if is_diffusers else MODEL_FILE)
     if os.path.exists(path):  # noqa: PTH110 - never raises
         return path
-    if name in {known.name for known in PUBLISHED}:
+    published = {known.name: known.source for known in PUBLISHED}
+    if name in published:
+        snapshot = cached(published[name].repo)
+        if snapshot is not None and os.path.isfile(snapshot / f"{name}{SUFFIX}"):  # noqa: PTH113
+            return snapshot / f"{name}{SUFFIX}"
         raise CheckpointError(
             f"The weights of {name} are not part of this project.",
-            next_step=f"Download it in the Models tab of the page, or {name}.safetensors from "
-            f"Lightricks/LTX-2 on Hugging Face (its licence is the {LTX2_LICENCE}), and give the "
-            "file's path instead of the name.",
+            next_step=f"Download it in the Models tab of the page or with `python -m ltx2 download "
+            f"{name}` (its licence is the {LTX2_LICENCE}), or give the path of {name}{SUFFIX}.",
         )
+    found = find_cached(name)
+    if found is not None:
+        return _locate(str(found))
     raise CheckpointError(
         f"There is no model {_shown(path)}.",
         next_step='Use "puppet", or the path of a model folder or .safetensors file.',

@@ -87,7 +87,7 @@ class Description:
     def __str__(self) -> str:
         lines = [
             f"{self.model} ({self.kind})",
-            *([f"  version      {self.version}"] if self.version else []),
+            *([f"  architecture {self.version}"] if self.version else []),
             f"  file         {self.path}, {self.size_bytes / 1e6:,.1f} MB",
             *(f"  with         {name}" for name in self.companions),
             f"  fingerprint  {self.fingerprint}",
