@@ -41,6 +41,7 @@ from ltx2.model.text import Connector, FeatureProjection, ModalityProjections
 from ltx2.model.transformer import Transformer
 from ltx2.model.upsampler import LatentUpsampler
 from ltx2.model.video_vae import VideoVAE, VideoVAEConfig
+from ltx2.model.video_vae.layers import lay_out
 from ltx2.model.video_vae.vae import UNUSED_STATISTICS
 from ltx2.model.vocoder import Vocoder, VocoderConfig
 from ltx2.model.wideband_vocoder import WidebandConfig, WidebandVocoder
@@ -117,6 +118,8 @@ def load_networks(
             file, component, build, dtype=component_dtype, device=device, stays=stays
         )
 
+    video_vae = load(VIDEO_VAE, video_vae_builder(file))
+    lay_out(video_vae, torch.device(device))
     return Networks(
         transformer=load_component(
             file,
@@ -130,7 +133,7 @@ def load_networks(
         video_connector=load(VIDEO_CONNECTOR, build_video_connector),
         audio_connector=load(AUDIO_CONNECTOR, build_audio_connector),
         projection=load(FEATURE_PROJECTION, projection_builder(file)),
-        video_vae=load(VIDEO_VAE, video_vae_builder(file)),
+        video_vae=video_vae,
         audio_vae=load(AUDIO_VAE, build_audio_vae, torch.float32),
         vocoder=load(VOCODER, build_vocoder, torch.float32),
     )

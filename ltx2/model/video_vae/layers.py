@@ -1,5 +1,7 @@
 """Building blocks of the video autoencoder. Pictures and features are [B, C, F, H, W]."""
 
+import math
+from dataclasses import dataclass
 from math import prod
 
 import torch
@@ -41,8 +43,16 @@ def unfold_stride(x: Tensor, stride: Stride) -> Tensor:
     return rearrange(x, "b (c t h w) f y x -> b c (f t) (y h) (x w)", t=t, h=h, w=w)
 
 
+def inverse_root_mean_square(x: Tensor) -> Tensor:
+    """What `pixel_norm` multiplies each voxel by, [B, 1, F, H, W]."""
+    norm = torch.linalg.vector_norm(x, dim=1, keepdim=True)
+    return norm.div_(math.sqrt(x.shape[1])).square_().add_(PIXEL_NORM_EPS).rsqrt_()
+
+
 class Conv3d(nn.Module):
     """3x3x3 convolution that keeps the size; time is padded by repeating end frames.
+
+    Where no gradients are asked for, its input may be written where it is wanted, into a `Room`.
 
     Args:
         causal: pad only the past, so that a frame never depends on later ones.
@@ -60,12 +70,70 @@ class Conv3d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, F, H, W] to the same size with `out_channels` channels."""
+        if not torch.is_grad_enabled():
+            room = self.room(x)
+            room.inside.copy_(x)
+            return self.convolve(room)
         first = x[:, :, :1].expand(-1, -1, self.frames_before, -1, -1)
         last = x[:, :, -1:].expand(-1, -1, 2 - self.frames_before, -1, -1)
         x = torch.cat([first, x, last], dim=2)
         if self.reflect:
             x = F.pad(x, (1, 1, 1, 1, 0, 0), mode="reflect")
         return self.conv(x)
+
+    def room(self, x: Tensor) -> "Room":
+        """Room for an input like `x` [B, C, F, H, W], its contents to be written."""
+        batch, channels, frames, height, width = x.shape
+        margin = int(self.reflect)
+        padded = torch.empty(
+            (batch, channels, frames + 2, height + 2 * margin, width + 2 * margin),
+            dtype=x.dtype,
+            device=x.device,
+            memory_format=usual_format(x.device),
+        )
+        start = self.frames_before
+        inside = padded[:, :, start : start + frames]
+        if margin:
+            inside = inside[..., 1:-1, 1:-1]
+        return Room(padded, inside)
+
+    def convolve(self, room: "Room") -> Tensor:
+        """The convolution of what was written into the room."""
+        padded, start = room.padded, self.frames_before
+        if self.reflect:
+            padded[..., 0, :].copy_(padded[..., 2, :])
+            padded[..., -1, :].copy_(padded[..., -3, :])
+            padded[..., 0].copy_(padded[..., 2])
+            padded[..., -1].copy_(padded[..., -3])
+        padded[:, :, :start] = padded[:, :, start : start + 1]
+        end = start + room.inside.shape[2]
+        padded[:, :, end:] = padded[:, :, end - 1 : end]
+        return self.conv(padded)
+
+
+@dataclass(frozen=True)
+class Room:
+    """Where the input of a convolution stands with its margins, which the convolution fills.
+
+    Attributes:
+        padded: all of it.
+        inside: the part that is written, a view.
+    """
+
+    padded: Tensor
+    inside: Tensor
+
+
+def lay_out(network: nn.Module, device: torch.device) -> None:
+    """Weights of all convolutions as features lie, or each convolution would move them first."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv3d):
+            module.weight.data = module.weight.data.to(memory_format=usual_format(device))
+
+
+def usual_format(device: torch.device) -> torch.memory_format:
+    """How features lie in memory: oneDNN's convolutions want the channels side by side."""
+    return torch.channels_last_3d if device.type == "cpu" else torch.contiguous_format
 
 
 class ResidualBlock(nn.Module):
@@ -86,13 +154,39 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor, embedding: Tensor | None = None) -> Tensor:
         """Features of the same shape; `embedding` is [B, 4·C] when conditioned."""
-        if embedding is None:
-            h = self.conv1(F.silu(pixel_norm(x)))
-            return x + self.conv2(F.silu(pixel_norm(h)))
-        rows = self.scale_shift_table + embedding.unflatten(1, (4, -1))  # [B, 4, C]
-        shift1, scale1, shift2, scale2 = rows[..., None, None, None].unbind(dim=1)
-        h = self.conv1(F.silu(pixel_norm(x) * (1 + scale1) + shift1))
-        return x + self.conv2(F.silu(pixel_norm(h) * (1 + scale2) + shift2))
+        first, second = None, None
+        if embedding is not None:
+            rows = self.scale_shift_table + embedding.unflatten(1, (4, -1))  # [B, 4, C]
+            first, second = rows[..., None, None, None].split(2, dim=1)
+        if torch.is_grad_enabled():
+            h = self.conv1(_activated(x, first))
+            return x + self.conv2(_activated(h, second))
+        # Nothing is kept longer than needed: these are the largest tensors of a decode.
+        room = _activated_room(self.conv1, x, first)
+        h = self.conv1.convolve(room)
+        room = _activated_room(self.conv2, h, second)
+        del h
+        return self.conv2.convolve(room).add_(x)
+
+
+def _activated(x: Tensor, rows: Tensor | None) -> Tensor:
+    """Normalised, shifted and scaled by `rows` [B, 2, C, 1, 1, 1], and through the SiLU."""
+    x = pixel_norm(x)
+    if rows is not None:
+        shift, scale = rows.unbind(dim=1)
+        x = x * (1 + scale) + shift
+    return F.silu(x)
+
+
+def _activated_room(conv: Conv3d, x: Tensor, rows: Tensor | None) -> Room:
+    """The same in the room of a convolution."""
+    room = conv.room(x)
+    torch.mul(x, inverse_root_mean_square(x), out=room.inside)
+    if rows is not None:
+        shift, scale = rows.unbind(dim=1)
+        room.inside.mul_(1 + scale).add_(shift)
+    F.silu(room.inside, inplace=True)
+    return room
 
 
 class NoiseLevelEmbedding(nn.Module):
@@ -189,4 +283,5 @@ class Upsample(nn.Module):
         if self.repeats:
             skip = unfold_stride(x, self.stride)
             out = out + repeat(skip, "b c f h w -> b (n c) f h w", n=self.repeats)
-        return out[:, :, 1:] if self.stride[0] == 2 else out
+        out = out[:, :, 1:] if self.stride[0] == 2 else out
+        return out if torch.is_grad_enabled() else out.to(memory_format=usual_format(out.device))

@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 from ltx2.errors import CheckpointError
 from ltx2.geometry import VideoCompression
 from ltx2.model.video_vae import TileSize, VideoVAE, VideoVAEConfig
-from ltx2.model.video_vae.layers import fold_patches, fold_stride, unfold_patches, unfold_stride
+from ltx2.model.video_vae.layers import (
+    Conv3d,
+    ResidualBlock,
+    fold_patches,
+    fold_stride,
+    lay_out,
+    unfold_patches,
+    unfold_stride,
+)
 from ltx2.model.video_vae.tiling import plan_tiles, spatial_mask, split, temporal_mask
 from ltx2.model.video_vae.vae import DECODE_NOISE_SCALE
 
@@ -173,3 +181,36 @@ def test_shared_padding_of_later_files_applies_to_both_sides() -> None:
         {"vae": {**CONFIG["vae"], "spatial_padding_mode": "zeros"}}
     )
     assert (config.encoder_padding, config.decoder_padding) == ("zeros", "zeros")
+
+
+@pytest.mark.parametrize("padding", ["zeros", "reflect"])
+@pytest.mark.parametrize("causal", [True, False])
+def test_a_convolution_in_a_room_is_that_of_training(causal, padding):
+    torch.manual_seed(0)
+    conv = Conv3d(3, 4, causal=causal, padding=padding)
+    x = torch.randn(2, 3, 4, 5, 6)
+    with torch.no_grad():
+        in_room = conv(x)
+    torch.testing.assert_close(in_room, conv(x).detach())
+
+
+@pytest.mark.parametrize("conditioned", [True, False])
+def test_a_residual_block_answers_the_same_without_gradients(conditioned):
+    torch.manual_seed(0)
+    block = ResidualBlock(8, causal=False, padding="reflect", conditioned=conditioned)
+    x = torch.randn(2, 8, 3, 4, 5)
+    given = x.clone()
+    embedding = torch.randn(2, 32) if conditioned else None
+    with torch.no_grad():
+        without = block(x, embedding)
+    torch.testing.assert_close(without, block(x, embedding).detach())
+    assert torch.equal(x, given)
+
+
+def test_weights_that_are_laid_out_are_the_same():
+    vae = VideoVAE(VideoVAEConfig.from_metadata(CONFIG)).eval()
+    latents = torch.randn(1, 4, 2, 2, 3)
+    with torch.no_grad():
+        before = vae.decode(latents)
+        lay_out(vae, torch.device("cpu"))
+        torch.testing.assert_close(vae.decode(latents), before)
