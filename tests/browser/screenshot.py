@@ -26,6 +26,9 @@ def main() -> None:
         page.locator("#mode").get_by_label("Dialogue", exact=True).check()
         page.get_by_role("button", name="Add a speaker").click()
         speakers = page.locator("#composer .speaker")
+        # The first one was read from the prompt, where nobody stands to the side.
+        speakers.nth(0).get_by_label("Place").select_option("left")
+        speakers.nth(1).get_by_label("Place").select_option("right")
         speakers.nth(0).get_by_label("Looks 3").select_option(label="a top hat")
         speakers.nth(1).get_by_label("Looks 1").select_option(label="blue")
         page.get_by_role("button", name="Add a line").click()
