@@ -1,6 +1,7 @@
 """The video autoencoder: shapes, causality, tiles, and configurations it refuses."""
 
 import copy
+from typing import Literal
 
 import pytest
 import torch
@@ -185,7 +186,9 @@ def test_shared_padding_of_later_files_applies_to_both_sides() -> None:
 
 @pytest.mark.parametrize("padding", ["zeros", "reflect"])
 @pytest.mark.parametrize("causal", [True, False])
-def test_a_convolution_in_a_room_is_that_of_training(causal, padding):
+def test_a_convolution_in_a_room_is_that_of_training(
+    causal: bool, padding: Literal["zeros", "reflect"]
+) -> None:
     torch.manual_seed(0)
     conv = Conv3d(3, 4, causal=causal, padding=padding)
     x = torch.randn(2, 3, 4, 5, 6)
@@ -195,7 +198,7 @@ def test_a_convolution_in_a_room_is_that_of_training(causal, padding):
 
 
 @pytest.mark.parametrize("conditioned", [True, False])
-def test_a_residual_block_answers_the_same_without_gradients(conditioned):
+def test_a_residual_block_answers_the_same_without_gradients(conditioned: bool) -> None:
     torch.manual_seed(0)
     block = ResidualBlock(8, causal=False, padding="reflect", conditioned=conditioned)
     x = torch.randn(2, 8, 3, 4, 5)
@@ -207,7 +210,7 @@ def test_a_residual_block_answers_the_same_without_gradients(conditioned):
     assert torch.equal(x, given)
 
 
-def test_weights_that_are_laid_out_are_the_same():
+def test_weights_that_are_laid_out_are_the_same() -> None:
     vae = VideoVAE(VideoVAEConfig.from_metadata(CONFIG)).eval()
     latents = torch.randn(1, 4, 2, 2, 3)
     with torch.no_grad():
