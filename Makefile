@@ -26,8 +26,9 @@ $(INSTALLED): $(REQUIREMENTS)
 demo: $(INSTALLED)  ## the page, on the embedded checkpoint
 	LTX2_OPEN_BROWSER=$(DISPLAY_FOUND) $(BIN)/python app.py
 
+# A browser on a busy machine can be too late once; twice is a fault. The summary counts such reruns.
 test: $(INSTALLED) debian-packages axe  ## all tests but the slow ones
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile --reruns 1 --only-rerun 'Timeout [0-9]+ms exceeded'
 
 lint: $(INSTALLED)  ## style and types
 	$(BIN)/ruff check .
@@ -35,7 +36,7 @@ lint: $(INSTALLED)  ## style and types
 	$(BIN)/mypy
 
 bench: $(INSTALLED)  ## the races against named peers
-	@set -e; for race in $(basename $(notdir $(filter-out %/__init__.py,$(wildcard benchmarks/*.py)))); do \
+	@set -e; for race in $(basename $(notdir $(filter-out %/__init__.py %/turns.py,$(wildcard benchmarks/*.py)))); do \
 		echo "== $$race"; $(BIN)/python -m benchmarks.$$race; \
 	done
 
