@@ -185,6 +185,14 @@ class Settings:
     data: Annotated[
         Path, Setting(Path, "Folder of the clips, of what is known about them, and of downloads.")
     ] = Path("outputs")
+    ray: Annotated[
+        str | None,
+        Setting(
+            _text,
+            "Ray cluster that runs of suites may be made on: auto, or HOST:PORT; it has the model "
+            "under the same name or path.",
+        ),
+    ] = None
     comfyui_models: Annotated[
         Path | None, Setting(Path, "Models folder of ComfyUI, whose files are used as well.")
     ] = None

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +16,7 @@ from evaluation.suites.commands import SUITES
 from evaluation.suites.generators.base import Generator, Skipped
 from evaluation.suites.generators.pipeline import version_of
 from evaluation.suites.given import Given
+from evaluation.suites.making import MakesMany
 from evaluation.suites.records import RunFolder
 from evaluation.suites.runner import Plan, plan_run, run_suite
 from evaluation.suites.schema import Item, Suite, given_fields, load_suite
@@ -148,12 +150,24 @@ class SuiteRuns:
         folder: of all runs.
         queue: makes the clips.
         dtype: that the server computes with.
+        ray: address of a cluster that may make them instead; None where there is none.
+        model: name or path of the server's model, by which the cluster finds it.
     """
 
-    def __init__(self, folder: Path, queue: JobQueue, dtype: str = "auto") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        queue: JobQueue,
+        dtype: str = "auto",
+        *,
+        ray: str | None = None,
+        model: str = "",
+    ) -> None:
         self.folder = folder
+        self.ray = ray
         self._queue = queue
         self._dtype = dtype
+        self._model = model
         self._live: dict[str, _Live] = {}
         self._lock = threading.Lock()
         self._turn = threading.Lock()
@@ -188,13 +202,19 @@ class SuiteRuns:
         generator = QueueGenerator(self._queue, model, self._dtype)
         return plan_run(suite, generator, self._folder_of(suite, model), seeds=seeds)
 
-    def start(self, suite: Suite, model: str, seeds: Sequence[int]) -> str:
+    def start(
+        self, suite: Suite, model: str, seeds: Sequence[int], *, on_cluster: bool = False
+    ) -> str:
         """Name of the run, which goes on in the background; what is made is not made again.
+
+        Args:
+            on_cluster: have the clips made there instead of by this server's queue.
 
         Raises:
             RequestError: it is being made already, or clips are made inside requests only.
         """
-        if self._queue.in_request:
+        cluster = self.ray if on_cluster else None
+        if self._queue.in_request and cluster is None:
             raise RequestError(
                 "On this server clips are made inside visitors' requests alone.",
                 next_step="Run the suite on a machine with a GPU of its own.",
@@ -209,7 +229,7 @@ class SuiteRuns:
             self._live[name] = live
         work = threading.Thread(
             target=self._work,
-            args=(live, suite, generator, folder, tuple(seeds)),
+            args=(live, suite, self._maker(generator, cluster), folder, tuple(seeds)),
             name=f"suite {name}",
             daemon=True,
         )
@@ -237,6 +257,17 @@ class SuiteRuns:
         is_measured = record is not None and scored is not None and scored.is_of(record)
         return Standing("done" if made and is_measured else "stopped")
 
+    def _maker(
+        self, generator: Generator, cluster: str | None
+    ) -> AbstractContextManager[Generator | MakesMany]:
+        """What makes the clips while it is entered: the queue, or a cluster with the same model."""
+        if cluster is None:
+            return nullcontext(generator)
+        from evaluation.suites.cluster import cluster_generator
+
+        is_ours = Path(self._model).stem == generator.name
+        return cluster_generator(self._model if is_ours else generator.name, cluster)
+
     def _folder_of(self, suite: Suite, model: str) -> RunFolder:
         safe = "".join(c if c.isalnum() or c in "._-" else "_" for c in f"{suite.name}-{model}")
         return RunFolder(self.folder / safe)
@@ -245,7 +276,7 @@ class SuiteRuns:
         self,
         live: _Live,
         suite: Suite,
-        generator: Generator,
+        maker: AbstractContextManager[Generator | MakesMany],
         folder: RunFolder,
         seeds: tuple[int, ...],
     ) -> None:
@@ -263,19 +294,20 @@ class SuiteRuns:
                 if live.stop.is_set():
                     raise GenerationCancelled
             try:
-                plan = plan_run(suite, generator, folder, seeds=seeds)
-                missing = {task.key for task in plan.missing}
-                still += [task.key in missing for task in plan.tasks]
-                live.started = time.monotonic()
-                run_suite(
-                    suite,
-                    generator,
-                    folder,
-                    seeds=seeds,
-                    arguments=("page",),
-                    on_progress=tell,
-                    should_cancel=live.stop.is_set,
-                )
+                with maker as generator:
+                    plan = plan_run(suite, generator, folder, seeds=seeds)
+                    missing = {task.key for task in plan.missing}
+                    still += [task.key in missing for task in plan.tasks]
+                    live.started = time.monotonic()
+                    run_suite(
+                        suite,
+                        generator,
+                        folder,
+                        seeds=seeds,
+                        arguments=("page",),
+                        on_progress=tell,
+                        should_cancel=live.stop.is_set,
+                    )
                 live.standing = Standing("measuring")
                 _measure(folder.path, live.stop)
             finally:

@@ -63,7 +63,13 @@ def suites_tab(settings: Settings) -> ExtraTab:
     """The tab, for `ltx2.ui.server.run_server`; runs lie in the folder of data."""
 
     def build(around: Surroundings) -> None:
-        runs = SuiteRuns(settings.data / "suites", around.queue, settings.dtype)
+        runs = SuiteRuns(
+            settings.data / "suites",
+            around.queue,
+            settings.dtype,
+            ray=settings.ray,
+            model=settings.model,
+        )
         build_suites(runs, around)
 
     return ExtraTab(SUITES_TAB, label("Suites"), build, styles=(STYLES, OWN_STYLES))
@@ -105,6 +111,14 @@ def build_suites(runs: SuiteRuns, around: Surroundings) -> None:
         )
     with gr.Row():
         plan = gr.HTML("", elem_id="suite-plan")
+        on_cluster = gr.Checkbox(
+            False,
+            label=label("On the Ray cluster"),
+            visible=runs.ray is not None,
+            scale=0,
+            min_width=180,
+            elem_id="suite-on-cluster",
+        )
         start = gr.Button(
             label("Start"), variant="primary", scale=0, min_width=120, elem_id="suite-start"
         )
@@ -131,7 +145,7 @@ def build_suites(runs: SuiteRuns, around: Surroundings) -> None:
     suite.change(handlers.on_suite, suite, tags, **QUIET)
     for field in (suite, tags, model, seeds):
         field.change(handlers.on_plan, asked, plan, **QUIET)
-    started = start.click(handlers.on_start, asked, chosen, **ANSWERED)
+    started = start.click(handlers.on_start, [*asked, on_cluster], chosen, **ANSWERED)
     opened = around.tab.select(handlers.on_open, chosen, chosen, **QUIET)
     opened.success(handlers.on_plan, asked, plan, **QUIET)
     for event in (started, opened):
@@ -183,12 +197,19 @@ class SuiteHandlers:
         return f'<p role="status">{escape(words)}</p>'
 
     def on_start(
-        self, name: str, tags: list[str], model: str, seeds: str, request: gr.Request
+        self,
+        name: str,
+        tags: list[str],
+        model: str,
+        seeds: str,
+        on_cluster: bool,
+        request: gr.Request,
     ) -> Any:
         """The run that goes on in the background, shown."""
         with errors_on_page():
             self._require_owner(request)
-            run = self.runs.start(self._suite(name, tags), model, _seeds(seeds))
+            asked = self._suite(name, tags)
+            run = self.runs.start(asked, model, _seeds(seeds), on_cluster=on_cluster)
             return gr.update(choices=[run, *self._others(run)], value=[run], visible=True)
 
     def on_open(self, chosen: list[str]) -> Any:

@@ -2,12 +2,28 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 from evaluation.metrics.language_gap import LanguageGap, Score, language_gaps
+from evaluation.metrics.wording import base_language
 from evaluation.reports.measured.estimates import share_of
 from evaluation.reports.measured.results import RunResults
-from evaluation.reports.parts import Cell, Notes, Part, Section, Span, SpanRow, Spans, Table
+from evaluation.reports.parts import (
+    Cell,
+    Folded,
+    Notes,
+    Part,
+    Section,
+    Span,
+    SpanRow,
+    Spans,
+    Table,
+)
+from evaluation.suites.yaml_lines import read_yaml
 
+FLOOR = Path(__file__).parents[1] / "data" / "recogniser_floor.yaml"
+"""Written by `evaluation.reports.recogniser_floor`."""
 WORD_ERROR, MATCH = "language.word_error", "language.match"
 
 
@@ -23,7 +39,7 @@ def languages(runs: Sequence[RunResults], control: RunResults | None = None) -> 
     if not any(item.expected.lines for run in spoken for item, _ in run.of(WORD_ERROR, MATCH)):
         return None
     floor = _floor(control)
-    parts: list[Part] = [_errors(spoken), *_heard(spoken)]
+    parts: list[Part] = [_errors(spoken), *_heard(spoken), *_synthetic(spoken)]
     for run in spoken:
         gaps = language_gaps(_scores(run), floor) if floor else ()
         if any(gap.gap is not None for gap in gaps):
@@ -96,6 +112,34 @@ def _heard(runs: Sequence[RunResults]) -> list[Table]:
             )
         )
     return tables
+
+
+def _synthetic(runs: Sequence[RunResults]) -> list[Part]:
+    """What the same recogniser gets wrong of sentences that a program reads."""
+    record: Mapping[str, Any] = read_yaml(FLOOR)[0]
+    rows = [(item, row) for run in runs for item, row in run.of(WORD_ERROR)]
+    if record["recogniser"] not in {row.details.get("recogniser") for _, row in rows}:
+        return []
+    asked = sorted({base_language(item.language) for item, _ in rows} & set(record["languages"]))
+    table = Table(
+        f"Words wrong when {record['recogniser']} listens to {record['source']}. A synthetic voice "
+        "is harder to understand than people, so nothing of it is taken off above: where it is "
+        "far from 0, an error says little of the model.",
+        ["Language", "Wrong", "Lines with speech", "Lines"],
+        [
+            [
+                tag,
+                ""
+                if (found := record["languages"][tag])["error"] is None
+                else f"{found['error']:.0%}",
+                str(found["lines"]),
+                str(found["of"]),
+            ]
+            for tag in asked
+        ],
+        (1, 2, 3),
+    )
+    return [Folded("The recogniser and a synthetic voice", [table])] if asked else []
 
 
 def _share_cell(count: int, total: int, *, is_right: bool) -> Cell:

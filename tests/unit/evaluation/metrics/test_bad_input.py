@@ -1,15 +1,20 @@
 """Whatever a clip lacks, every metric answers with a status; none raises."""
 
+from fractions import Fraction
 from functools import cache
 
+import av
 import numpy as np
 import pytest
 
 from evaluation.expectation import Expectation, ExpectedLine
 from evaluation.measurement import Measured, NotMeasurable
+from evaluation.metrics.lip_sync import landmarks
 from evaluation.metrics.registry import all_metrics
 from ltx2 import Clip
 from ltx2.errors import MediaError
+from ltx2.training.puppet.scenes import Line, Puppet, Surroundings, Talk
+from ltx2.training.puppet.world import render
 
 ASKED = Expectation(
     lines=(
@@ -71,3 +76,43 @@ def test_large_and_long_clips_are_measured(size):
     clip = a_clip(*size)
     for metric in all_metrics():
         assert isinstance(metric.measure(clip, ASKED), Measured | NotMeasurable), metric.name
+
+
+def write_irregular(path, clip):
+    """A file of a clip that shows two of every three pictures of its second half."""
+    count = len(clip.frames)
+    kept = [n for n in range(count) if n < count // 2 or n % 3]
+    with av.open(path, "w") as file:
+        video = file.add_stream("libx264", rate=round(clip.frame_rate), options={"crf": "10"})
+        video.height, video.width = clip.frames.shape[1:3]
+        video.pix_fmt = "yuv420p"
+        video.codec_context.time_base = Fraction(1, round(clip.frame_rate))
+        audio = file.add_stream("aac", rate=clip.sample_rate, layout="stereo")
+        for number in kept:
+            picture = av.VideoFrame.from_ndarray(clip.frames[number], format="rgb24")
+            picture.pts, picture.time_base = number, video.codec_context.time_base
+            file.mux(video.encode(picture))
+        file.mux(video.encode(None))
+        sound = av.AudioFrame.from_ndarray(clip.waveform, format="fltp", layout="stereo")
+        sound.sample_rate, sound.pts = clip.sample_rate, 0
+        file.mux(audio.encode(sound))
+        file.mux(audio.encode(None))
+    return len(kept)
+
+
+def test_a_variable_frame_rate_does_not_move_lips_against_sound(tmp_path):
+    scene = Talk(
+        surroundings=Surroundings("grey"),
+        variation=3,
+        puppets=(Puppet("green", "none", "none", "high", "centre"),),
+        lines=(Line(0, "tomorrow"),),
+        start_s=1.2,
+    )
+    made = render(scene, num_frames=49)
+    clip = Clip(made.frames, made.waveform, made.frame_rate, made.sample_rate)
+    assert write_irregular(tmp_path / "irregular.mp4", clip) < len(clip.frames) - 5
+    read = Clip.load(tmp_path / "irregular.mp4")
+    assert read.duration_s == pytest.approx(clip.duration_s, abs=0.1)
+    outcome = landmarks.measure(read, Expectation(is_cartoon=True))
+    assert isinstance(outcome, Measured)
+    assert outcome.value == pytest.approx(0, abs=40)  # a picture that is missing is 40 ms late

@@ -109,6 +109,16 @@ def test_where_no_mouth_is_seen_no_offset_is_pooled(html):
     assert "Only 0 items have a curve; 5 are needed." in html
 
 
+def test_what_the_recogniser_makes_of_a_synthetic_voice_stands_beside_its_errors(tmp_path, html):
+    def by_whisper(record, number, clip):
+        yield row(record, "language.word_error", 0.5, unit="share", recogniser="whisper-base")
+
+    folder = run_of(tmp_path / "run", "one", by_whisper)
+    report = text_of(run_report(load_results([folder]), clip_bytes=0))
+    assert re.search(r"Lines with speech Lines de \d+% 10 10 en \d+% 10 10", report)
+    assert "espeak-ng" not in text_of(html)  # another recogniser was measured with
+
+
 def test_places_asked_and_places_of_the_face_that_spoke_are_crossed(html):
     # Whoever is asked, the left face speaks.
     assert re.search(r"Asked Lines left left 8 100% right 8 100%", text_of(html))
