@@ -13,6 +13,7 @@ from ltx2.checkpoint.catalog import (
     licence_of,
     name_of,
 )
+from ltx2.checkpoint.lora_layouts import lora_shape
 from ltx2.checkpoint.reader import CheckpointFile
 from ltx2.errors import CheckpointError
 from ltx2.settings import Settings
@@ -28,9 +29,8 @@ TEXT_ENCODER_FOLDERS = ("text_encoders", "clip")
 MAX_FILES = 2_000
 """Looked at in one folder: headers are read, and nobody has more."""
 
-LORA_PREFIX = "diffusion_model.transformer_blocks."
-AUDIO_MARK = ".audio_"
-"""In names of tensors of LTX-2, and not in those of models without sound."""
+LORA_NAMES = ("ltx-2", "ltx2")
+"""In names of files that change the picture alone, as other models could be changed too."""
 
 
 @dataclass(frozen=True)
@@ -96,10 +96,10 @@ def _lora(path: Path) -> Found | None:
     file = _opened(path)
     if file is None:
         return None
-    names = [name for name in file.tensors if name.startswith(LORA_PREFIX)]
-    is_ours = any(name.endswith(".lora_A.weight") for name in names) and (
-        any(AUDIO_MARK in name for name in names) or "ltx-2" in path.stem.lower()
-    )
+    shape = lora_shape({name: info.shape for name, info in file.tensors.items()})
+    # Models without sound have layers of the same names.
+    is_named = any(mark in path.stem.lower() for mark in LORA_NAMES)
+    is_ours = bool(shape.ranks) and (shape.num_audio > 0 or (shape.num_video > 0 and is_named))
     return Found("LoRA", path.stem, path, file.size_bytes) if is_ours else None
 
 

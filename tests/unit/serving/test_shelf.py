@@ -50,6 +50,22 @@ def test_only_what_is_of_ltx_2_is_found(root):
     ]
 
 
+def test_loras_of_other_programs_are_found_as_well(root):
+    block = "transformer.transformer_blocks.0."
+    a_file(
+        root / "loras" / "of-diffusers.safetensors",
+        f"{block}audio_attn1.to_q.lora_A.weight",
+        f"{block}audio_attn1.to_q.lora_B.weight",
+    )
+    a_file(
+        root / "loras" / "LTX2_pan.safetensors",
+        "lora_unet_transformer_blocks_0_attn1_to_q.lora_down.weight",
+        "lora_unet_transformer_blocks_0_attn1_to_q.lora_up.weight",
+    )
+    names = {item.name for item in find_weights([root]) if item.kind == "LoRA"}
+    assert names == {"dance", "ltx-2-zoom", "of-diffusers", "LTX2_pan"}
+
+
 def test_an_official_file_is_known_by_its_tensors(root, monkeypatch):
     path = a_file(root / "diffusion_models" / "renamed-distilled.safetensors", "x", "y")
     from ltx2.checkpoint.reader import CheckpointFile
