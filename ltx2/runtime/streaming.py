@@ -138,6 +138,9 @@ class BlockStream:
         if self._side is None or until is None:
             self._fill(place)
             return place
+        if place.filled is not None:
+            # What came here last may still be on its way from the memory that files are read into.
+            place.filled.synchronize()
         with torch.cuda.stream(self._side):
             self._side.wait_event(until)
             self._fill(place)
