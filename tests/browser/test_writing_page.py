@@ -37,11 +37,31 @@ def context(browser, request):
     context.close()
 
 
+COUNT_KEPT_JS = """
+    window.kept = 0;
+    const keep = Storage.prototype.setItem;
+    Storage.prototype.setItem = function (key, value) {
+        if (key === "ltx2-form") window.kept += 1;
+        return keep.call(this, key, value);
+    };
+"""
+"""How often the browser kept the form."""
+
+
 def opened(context, address):
     page = context.new_page()
+    page.add_init_script(COUNT_KEPT_JS)
     page.goto(address)
     page.locator("#generate").wait_for()
     return page
+
+
+def change(page, field, value):
+    """Fills a field, and waits until the browser keeps the form with it."""
+    before = page.evaluate("window.kept")
+    field.fill(value)
+    field.press("Tab")
+    page.wait_for_function("(before) => window.kept > before", arg=before)
 
 
 def prompt_of(page):
@@ -103,12 +123,9 @@ def test_an_improvement_is_seen_before_it_is_taken(context, small_address):
 
 def test_the_form_comes_back_in_the_same_browser_and_can_be_reset(context, address):
     page = opened(context, address)
-    prompt_of(page).fill("A ball that is remembered.")
     page.get_by_text("More", exact=True).click()
-    steps = page.get_by_label("number input for Steps")
-    steps.fill("7")
-    steps.press("Tab")
-    page.wait_for_timeout(300)
+    change(page, page.get_by_label("number input for Steps"), "7")
+    change(page, prompt_of(page), "A ball that is remembered.")
     page.goto(address)
     wait_for_prompt(page, "A ball that is remembered.")
     page.get_by_text("More", exact=True).click()
@@ -122,14 +139,26 @@ def test_the_form_comes_back_in_the_same_browser_and_can_be_reset(context, addre
     assert prompt_of(page).input_value() == "A ball that is remembered."
 
 
+def test_what_is_pasted_dictated_or_deleted_is_remembered_as_well(context, address):
+    page = opened(context, address)
+    before = page.evaluate("window.kept")
+    prompt_of(page).focus()
+    page.keyboard.insert_text("A ball that was pasted.")
+    page.wait_for_function("(before) => window.kept > before", arg=before)
+    before = page.evaluate("window.kept")
+    page.keyboard.press("Backspace")
+    page.wait_for_function("(before) => window.kept > before", arg=before)
+    page.goto(address)
+    wait_for_prompt(page, "A ball that was pasted")
+
+
 def test_the_job_in_the_address_wins_over_what_is_remembered(context, address):
     page = opened(context, address)
     prompt_of(page).fill("A ball of the link.")
     page.locator("#generate").click()
     page.locator("#status").get_by_text("Made in").wait_for(timeout=CLIP_S)
     link = page.url
-    prompt_of(page).fill("Another ball.")
-    page.wait_for_timeout(300)
+    change(page, prompt_of(page), "Another ball.")
     page.goto(link)
     wait_for_prompt(page, "A ball of the link.")
 

@@ -18,6 +18,21 @@
       if (named.textContent.trim()) named.removeAttribute("aria-label");
     }
   };
+  // Gradio's text fields tell their input at key presses alone: not of what is pasted, dictated,
+  // deleted, or typed on a phone. They are given the press that is missing.
+  let isPressed = false;
+  document.addEventListener(
+    "keypress",
+    () => {
+      isPressed = true;
+      setTimeout(() => (isPressed = false), 0);
+    },
+    true,
+  );
+  document.addEventListener("input", ({ target }) => {
+    if (isPressed || !target.matches("textarea, input[type=text]") || target.closest("#composer")) return;
+    target.dispatchEvent(new KeyboardEvent("keypress", { key: "Unidentified" }));
+  });
   let isDue = false;
   const soon = () => {
     if (isDue) return;
