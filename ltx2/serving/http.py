@@ -48,12 +48,13 @@ Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 class AskedLora(BaseModel):
-    """A LoRA by the name it is offered under."""
+    """A LoRA by the name it is offered under, perhaps with another strength for the sound."""
 
     model_config = ConfigDict(extra="forbid")
 
     name: str
     strength: float = 1.0
+    audio_strength: float | None = None
 
 
 class AskedVideo(BaseModel):
@@ -89,7 +90,9 @@ class AskedVideo(BaseModel):
 
     def to_choice(self) -> Choice:
         """What to make it with."""
-        loras = tuple(ChosenLora(lora.name, lora.strength) for lora in self.loras)
+        loras = tuple(
+            ChosenLora(lora.name, lora.strength, lora.audio_strength) for lora in self.loras
+        )
         return Choice(self.model, loras)
 
 

@@ -17,10 +17,17 @@ class ChosenLora:
     Attributes:
         name: as the model's offer lists it.
         strength: factor of its change; 1 is as it was trained.
+        audio_strength: factor of what it changes of the sound; None as of the picture.
     """
 
     name: str
     strength: float = 1.0
+    audio_strength: float | None = None
+
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether it could as well be left out."""
+        return self.strength == 0.0 and self.audio_strength in (None, 0.0)
 
 
 @dataclass(frozen=True)

@@ -56,8 +56,8 @@ class ClipMaker(Protocol):
         ...
 
 
-Loras = Sequence[tuple[Path, float]]
-"""LoRA files with their strengths."""
+Loras = Sequence[tuple[Path, float] | tuple[Path, float, float | None]]
+"""LoRA files with their strengths, perhaps another one for the sound."""
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ class Models:
                     f"The LoRA {lora.name!r} is chosen twice.", next_step="Keep one of them."
                 )
             seen.add(lora.name)
-        return Choice(offer.name, tuple(lora for lora in choice.loras if lora.strength != 0.0))
+        return Choice(offer.name, tuple(lora for lora in choice.loras if not lora.changes_nothing))
 
     @property
     def loaded(self) -> Choice | None:
@@ -189,7 +189,7 @@ class Models:
         is_new = current is None or current[0] != choice or _has_failed(current[1])
         if is_new:
             offer = self.offer(choice.model)
-            files = [(offer.loras[lora.name], lora.strength) for lora in choice.loras]
+            files = [_file_of(offer, lora) for lora in choice.loras]
             load = partial(offer.load, files)
             if (
                 current is not None
@@ -322,6 +322,15 @@ def _guides(loras: Mapping[str, Path]) -> dict[str, int]:
     return found
 
 
+def _file_of(
+    offer: Offer, lora: ChosenLora
+) -> tuple[Path, float] | tuple[Path, float, float | None]:
+    path = offer.loras[lora.name]
+    if lora.audio_strength is None:
+        return path, lora.strength
+    return path, lora.strength, lora.audio_strength
+
+
 def _check_lora(offer: Offer, lora: ChosenLora) -> None:
     if lora.name not in offer.loras:
         raise RequestError(
@@ -330,9 +339,11 @@ def _check_lora(offer: Offer, lora: ChosenLora) -> None:
             if offer.loras
             else f"Leave it out, or put its file into the folder {LORA_FOLDER} beside the model.",
         )
-    if not math.isfinite(lora.strength):
+    strengths = (lora.strength, 0.0 if lora.audio_strength is None else lora.audio_strength)
+    if not all(math.isfinite(strength) for strength in strengths):
+        wrong = next(strength for strength in strengths if not math.isfinite(strength))
         raise RequestError(
-            f"The LoRA {lora.name} has the strength {lora.strength}.",
+            f"The LoRA {lora.name} has the strength {wrong}.",
             next_step="Give a number; 1 is as it was trained.",
         )
 

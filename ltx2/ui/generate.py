@@ -679,7 +679,12 @@ class GenerateHandlers:
         """What a job asks for, in the words of a recipe."""
         offer = self.queue.models[0].offer(job.choice.model)
         loras = tuple(
-            AppliedLora(file=offer.loras[lora.name].name, strength=lora.strength, digest="")
+            AppliedLora(
+                file=offer.loras[lora.name].name,
+                strength=lora.strength,
+                audio_strength=lora.audio_strength,
+                digest="",
+            )
             for lora in job.choice.loras
             if lora.name in offer.loras
         )

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import cache
 
 import pytest
 import torch
@@ -112,6 +113,7 @@ LAYOUTS = (
 )
 
 
+@cache
 def encoded(layout):
     """The tiny checkpoint with one block in a layout, and what its weights stand for."""
     tensors, meant = dict(CHECKPOINT.tensors), {}
@@ -232,7 +234,7 @@ def test_eight_bits_outside_linear_layers_are_refused(tmp_path):
 
 @given(data=st.data())
 @settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 def test_any_damage_to_the_scales_is_an_error_of_ours_or_harmless(tmp_path, data):
     """Another type, another shape, or away."""

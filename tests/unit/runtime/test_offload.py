@@ -45,6 +45,15 @@ def test_bits_of_quantised_files_visit_too(tmp_path, layout):
         assert np.array_equal(made.waveform, expected.waveform)
 
 
+@pytest.mark.parametrize("quantization", ["int8", "fp8"])
+def test_weights_in_8_bits_visit_from_main_memory(folder, quantization):
+    options = {"dtype": "float32", "quantization": quantization}
+    expected = ltx2.load(folder, offload="none", **options)(REQUEST)
+    made = ltx2.load(folder, offload="cpu", **options)(REQUEST)
+    assert np.array_equal(made.frames, expected.frames)
+    assert np.array_equal(made.waveform, expected.waveform)
+
+
 def test_left_on_disk_only_what_does_not_visit_takes_memory(folder):
     loaded = ltx2.load(folder, offload="disk")
     text = loaded._load_text()

@@ -89,12 +89,18 @@ def test_only_the_loras_are_exchanged_where_the_model_stays():
     offer = replace(an_offer(load=load, loras={"paper": PAPER}), exchange=exchange)
     models = Models([replace(offer, name="quick"), replace(offer, name="slow")])
     paper = (ChosenLora("paper", 0.5),)
-    for choice in (Choice("quick"), Choice("quick", paper), Choice("slow", paper), USUAL):
+    sound = (ChosenLora("paper", 0.0, audio_strength=0.5),)
+    choices = (
+        *(Choice("quick"), Choice("quick", paper), Choice("quick", sound)),
+        *(Choice("slow", paper), USUAL),
+    )
+    for choice in choices:
         take(models, choice)
         assert models.loaded == models.named(choice)
     assert calls == [
         ("load", []),
         ("exchange", [(PAPER, 0.5)]),
+        ("exchange", [(PAPER, 0.0, 0.5)]),
         ("load", [(PAPER, 0.5)]),
         ("load", []),
     ]
