@@ -1,8 +1,9 @@
 """How much memory there is, how much a clip needs, and where weights wait if that is more."""
 
+import contextlib
 import math
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ltx2.errors import RequestError
@@ -33,12 +34,19 @@ class Place:
         free: bytes.
         is_loaded: whether the model is among what is not free.
         free_main: bytes of main memory, where the device has its own; None if unknown.
+        total: bytes that can be free at most; None if unknown.
     """
 
     is_cuda: bool
     free: int
     is_loaded: bool = False
     free_main: int | None = None
+    total: int | None = None
+
+    def with_freed(self, num_bytes: int) -> "Place":
+        """The same once a model is gone that was loaded, all of it or, where it visits, less."""
+        free = self.free + num_bytes
+        return replace(self, free=free if self.total is None else min(free, self.total))
 
 
 @dataclass(frozen=True)
@@ -198,12 +206,12 @@ def look(device: str) -> Place | None:
         if is_cuda and torch.cuda.is_available():
             where = torch.device("cuda" if device == "auto" else device)
             kept = torch.cuda.memory_reserved(where) - torch.cuda.memory_allocated(where)
-            own = torch.cuda.mem_get_info(where)[0] + kept
-            return Place(True, own, free_main=free_main_memory())
+            own, total = torch.cuda.mem_get_info(where)
+            return Place(True, own + kept, free_main=free_main_memory(), total=total)
     if device not in ("auto", "cpu"):
         return None
     free = free_main_memory()
-    return None if free is None else Place(False, free)
+    return None if free is None else Place(False, free, total=total_main_memory())
 
 
 def free_main_memory(root: Path = Path("/")) -> int | None:
@@ -212,18 +220,30 @@ def free_main_memory(root: Path = Path("/")) -> int | None:
     Args:
         root: where `proc` and `sys` are.
     """
-    try:
-        lines = (root / "proc/meminfo").read_text().splitlines()
-    except OSError:
-        return None
-    available = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
+    available = _meminfo(root, "MemAvailable:")
     group = root / "sys/fs/cgroup"
     try:
         limit = int((group / "memory.max").read_text())
         used = int((group / "memory.current").read_text())
     except (OSError, ValueError):  # no such limit, or "max"
         return min(available, default=None)
-    return min([*available, max(0, limit - used)])
+    return min([*available, max(0, limit - used)]) if available else None
+
+
+def total_main_memory(root: Path = Path("/")) -> int | None:
+    """Bytes of main memory altogether, within the container's limit; None if unknown."""
+    total = _meminfo(root, "MemTotal:")
+    with contextlib.suppress(OSError, ValueError):
+        total.append(int((root / "sys/fs/cgroup/memory.max").read_text()))
+    return min(total, default=None)
+
+
+def _meminfo(root: Path, name: str) -> list[int]:
+    try:
+        lines = (root / "proc/meminfo").read_text().splitlines()
+    except OSError:
+        return []
+    return [int(line.split()[1]) * 1024 for line in lines if line.startswith(name)]
 
 
 def _may_have_cuda() -> bool:

@@ -477,7 +477,7 @@ class JobQueue:
             return replace(place, is_loaded=True)
         left = models.offer(loaded.model).anatomy
         freed = overhead(place) + (left.resident if left else 0)
-        return replace(place, free=place.free + freed)
+        return place.with_freed(freed)
 
     def _path(self, job_id: str) -> Path:
         return self.folder / f"{job_id}.mp4"

@@ -13,6 +13,7 @@ from ltx2.runtime.memory import (
     choose_placement,
     needed_memory,
     placements,
+    total_main_memory,
 )
 from ltx2.runtime.visitors import Offload
 from tests.unit.serving.stand_ins import SMALL
@@ -80,3 +81,22 @@ def test_each_step_away_needs_less_memory_and_the_last_one_fits_a_small_card():
     ]
     assert needed == sorted(needed, reverse=True)
     assert needed[-1] * MARGIN < 16e9
+
+
+def test_no_more_is_free_than_there_is_however_large_the_model_that_leaves():
+    card = Place(True, 10, total=24)
+    assert card.with_freed(8).free == 18
+    assert card.with_freed(43).free == 24
+    assert Place(True, 10).with_freed(43).free == 53
+
+
+def test_a_containers_limit_is_all_there_is(tmp_path):
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/meminfo").write_text("MemTotal: 8000 kB\nMemAvailable:  5000 kB\n")
+    assert total_main_memory(tmp_path) == 8000 * 1024
+    (tmp_path / "sys/fs/cgroup").mkdir(parents=True)
+    (tmp_path / "sys/fs/cgroup/memory.max").write_text("max\n")
+    assert total_main_memory(tmp_path) == 8000 * 1024
+    (tmp_path / "sys/fs/cgroup/memory.max").write_text("3000\n")
+    assert total_main_memory(tmp_path) == 3000
+    assert total_main_memory(tmp_path / "nowhere") is None
