@@ -21,6 +21,7 @@ import torch
 from diffusers.models.transformers.transformer_wan import WanTransformerBlock
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
+from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.transformer_forward import Size, build_inputs
 from ltx2.model.config import TransformerConfig
@@ -47,6 +48,18 @@ def wan_block_flops(tokens: int) -> Flops:
     linear = 12 * tokens * WAN_DIM**2 + 4 * WAN_TEXT * WAN_DIM**2
     linear += 4 * tokens * WAN_DIM * WAN_FEED_FORWARD
     return Flops(linear, 4 * tokens * (tokens + WAN_TEXT) * WAN_DIM)
+
+
+def check_counts() -> None:
+    """Complain if PyTorch's own counter disagrees with the formula for Wan.
+
+    The one for ours is tested with the package.
+    """
+    with FlopCounterMode(display=False) as counter:
+        build_wan(WAN_FRAME_TOKENS, torch.device("meta"))()
+    counted, formula = counter.get_total_flops(), wan_block_flops(WAN_FRAME_TOKENS).total
+    if counted != formula:
+        raise SystemExit(f"PyTorch counts {counted:,} operations of Wan's block, not {formula:,}.")
 
 
 def seconds_of(run: Callable[[], object], device: torch.device) -> float:
@@ -139,6 +152,7 @@ def main() -> None:
     options = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.set_num_threads(1)
+    check_counts()
     config = TransformerConfig()
     tokens = Tokens(torch.Size(GRID).numel(), AUDIO_TOKENS, TEXT_TOKENS)
     ours, theirs = transformer_flops(config, tokens), wan_block_flops(WAN_TOKENS) * WAN_LAYERS
