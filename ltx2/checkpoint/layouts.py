@@ -13,7 +13,13 @@ from ltx2.checkpoint.catalog import (
     name_of,
     version_of,
 )
-from ltx2.checkpoint.components import COMPONENTS
+from ltx2.checkpoint.components import (
+    AUDIO_CONNECTOR,
+    COMPONENTS,
+    FEATURE_PROJECTION,
+    VIDEO_CONNECTOR,
+    VOCODER,
+)
 from ltx2.checkpoint.lora_layouts import is_lora, lora_shape
 from ltx2.checkpoint.reader import CheckpointFile, TensorInfo
 from ltx2.checkpoint.sources import changed_components, open_checkpoint
@@ -182,7 +188,7 @@ def _contents(file: CheckpointFile) -> tuple[str, tuple[ComponentDescription, ..
     owned = {part.name: part.own(file.tensors) for part in COMPONENTS}
     parts = [ComponentDescription.of(n, own.values()) for n, own in owned.items() if own]
     rest = len(file.tensors) - sum(part.num_tensors for part in parts)
-    if parts:
+    if parts and _is_ltx2(file):
         prefixes = tuple(part.prefix for part in COMPONENTS)
         others = [info for name, info in file.tensors.items() if not name.startswith(prefixes)]
         if rest:
@@ -192,6 +198,15 @@ def _contents(file: CheckpointFile) -> tuple[str, tuple[ComponentDescription, ..
     if any(name.startswith("post_upsample_res_blocks.") for name in file.tensors):
         kind = UPSAMPLER_KIND
     return kind, (ComponentDescription.of(kind, file.tensors.values()),)
+
+
+def _is_ltx2(file: CheckpointFile) -> bool:
+    """Whether it is a model or a part of one; single files of other models have such names too."""
+    statistics = ("vae.per_channel_statistics.", "audio_vae.per_channel_statistics.")
+    others = (FEATURE_PROJECTION, VIDEO_CONNECTOR, AUDIO_CONNECTOR, VOCODER)
+    own = (*statistics, *(component.prefix for component in others))
+    is_part = any(name.startswith(own) for name in file.tensors)
+    return is_part or version_of(file) is not None
 
 
 def _text_encoder(folder: Path) -> ComponentDescription | None:

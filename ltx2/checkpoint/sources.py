@@ -12,6 +12,7 @@ Headers are read and no tensor; PyTorch is not needed.
 import json
 import logging
 import os.path
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -114,6 +115,9 @@ def official_names(tensors: "Iterable[str]") -> dict[str, str]:
         return {}
     known = tuple(component.prefix for component in COMPONENTS)
     result = {}
+    # Networks of other models have layers of the same names.
+    has_sound = any(_SOUND.search(name) for name in names)
+    has_statistics = any(name.startswith("per_channel_statistics.") for name in names)
     is_video = any(name.startswith("encoder.down_blocks.") for name in names)
     autoencoder = VIDEO_VAE.prefix if is_video else AUDIO_VAE.prefix
     for name in names:
@@ -121,12 +125,15 @@ def official_names(tensors: "Iterable[str]") -> dict[str, str]:
             continue
         if name.startswith("diffusion_model."):
             result[name] = f"model.{name}"
-        elif name.startswith(_OF_TRANSFORMER):
+        elif has_sound and name.startswith(_OF_TRANSFORMER):
             result[name] = f"{TRANSFORMER.prefix}{name}"
-        elif name.startswith(_OF_AUTOENCODERS):
+        elif has_statistics and name.startswith(_OF_AUTOENCODERS):
             result[name] = f"{autoencoder}{name}"
     return result
 
+
+_SOUND = re.compile(r"audio_to_video_attn|(video|audio)_embeddings_connector|keyframes_abs_pos")
+"""In names of tensors of LTX-2's transformer, its connectors, and no other model."""
 
 _OF_TRANSFORMER = (
     *("transformer_blocks.", "patchify_proj.", "proj_out.", "adaln_single.", "av_ca_"),
