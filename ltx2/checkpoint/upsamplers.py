@@ -21,11 +21,11 @@ def find_upsamplers(found: FoundModel) -> list[CheckpointFile]:
             continue
         try:
             file = CheckpointFile.open(path)
+            if any(name.startswith(UPSAMPLER_MARK) for name in file.tensors):
+                UpsamplerConfig.from_metadata(file.config)  # by another factor, for example
+                files.append(file)
         except CheckpointError as error:
             logger.warning("a file beside the model is left out: %s", error)
-            continue
-        if any(name.startswith(UPSAMPLER_MARK) for name in file.tensors):
-            files.append(file)
     return files
 
 
