@@ -236,6 +236,21 @@ def _open_diffusers(folder: Path) -> CheckpointFile:
     return CheckpointFile.of(parts, metadata, path=folder / DIFFUSERS_INDEX)
 
 
+def open_upsampler(folder: Path) -> CheckpointFile:
+    """A latent upsampler in a folder of diffusers, as if it were an official file.
+
+    Raises:
+        CheckpointError: a file is missing or damaged.
+    """
+    theirs = _read_json(folder / "config.json")
+    config = theirs | {
+        "spatial_scale": theirs.get("rational_spatial_scale", 2.0),
+        "rational_resampler": theirs.get("use_rational_resampler", True),
+    }
+    parts: list[tuple[Part, Mapping[str, str]]] = [(part, {}) for part in _weights(folder)]
+    return CheckpointFile.of(parts, {"config": json.dumps(config)})
+
+
 def _weights(folder: Path) -> list[Part]:
     """The files of one network of diffusers; the usual ones go before variants such as fp16."""
     for name in ("diffusion_pytorch_model", "model"):

@@ -1,6 +1,10 @@
 import json
 
+import pytest
+import torch
+
 from ltx2.checkpoint.catalog import find_model
+from ltx2.checkpoint.loader import load_upsampler
 from ltx2.checkpoint.reader import CheckpointFile, save_checkpoint
 from ltx2.checkpoint.upsamplers import find_upsamplers, is_temporal
 from tests.tiny_checkpoint import write_tiny_model, write_tiny_upsampler
@@ -28,3 +32,27 @@ def test_what_cannot_be_used_is_left_out_and_does_no_harm(tmp_path, caplog):
     (folder / "broken.safetensors").write_bytes(b"no")
     assert [one.path.name for one in find_upsamplers(find_model(folder))] == ["space.safetensors"]
     assert sum("left out" in record.message for record in caplog.records) == 3
+
+
+@pytest.mark.parametrize("is_rational", [True, False])
+def test_the_upsampler_in_a_folder_of_diffusers_enlarges_as_it_does_there(tmp_path, is_rational):
+    pytest.importorskip("diffusers")
+    from diffusers.pipelines.ltx2.latent_upsampler import LTX2LatentUpsamplerModel
+
+    torch.manual_seed(0)
+    theirs = LTX2LatentUpsamplerModel(
+        in_channels=8,
+        mid_channels=32,
+        num_blocks_per_stage=1,
+        rational_spatial_scale=2.0,
+        use_rational_resampler=is_rational,
+    ).eval()
+    folder = write_tiny_model(tmp_path / "tiny")
+    theirs.save_pretrained(folder / "latent_upsampler")
+    (file,) = find_upsamplers(find_model(folder))
+    ours = load_upsampler(file, dtype=torch.float32, device="cpu")
+    latents = torch.randn(1, 8, 2, 3, 4)
+    with torch.no_grad():
+        torch.testing.assert_close(ours(latents), theirs(latents), atol=1e-5, rtol=1e-5)
+    (folder / "latent_upsampler" / "config.json").unlink()
+    assert find_upsamplers(find_model(folder)) == []
