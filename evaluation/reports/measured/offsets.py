@@ -187,7 +187,7 @@ def _pooled_row(
     else:
         verdict = Cell("not surely accepted", "unsure")
     interval = f"{found.low_ms:+.0f} to {found.high_ms:+.0f}"
-    after = [f"{found.offset_ms:+.0f}", interval, verdict]
+    after: list[str | Cell] = [f"{found.offset_ms:+.0f}", interval, verdict]
     return SpanRow(name, span, [clips, str(found.num_items)], after, run)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from evaluation.canonical import digest
 from evaluation.suites.generators.base import Skipped
+from evaluation.suites.given import Given
 from evaluation.suites.schema import Item
 from ltx2 import Request
 from ltx2.errors import GenerationCancelled, GenerationError, RequestError, ResourceError
@@ -60,6 +61,10 @@ class CloudGenerator(ABC):
     def describe(self) -> Mapping[str, Any]:
         """The model and the month of the prices."""
         return {"kind": self.kind, "model": self.name, "prices_of": PRICES_OF}
+
+    def takes(self, given: Given) -> bool:
+        """None: what services make of files is not asked here."""
+        return False
 
     def cost_usd(self, request: Request) -> float:
         """Length that is charged, times the price of a second; 0 for one that is left out."""
