@@ -119,6 +119,9 @@ DROP_JS = """
 """
 """A file that is dropped anywhere on the form is handed to the button for files."""
 
+RECALL_JS = "(recalled, typed) => typed || recalled"
+"""Who is quicker than the server keeps what is typed already."""
+
 STOP, STOPPING = phrase("Stop"), phrase("Stopping…")
 
 OTHER_MODEL = phrase(
@@ -149,6 +152,7 @@ class GenerateView:
     Attributes:
         job: id of the job to show next.
         shown: what is shown.
+        recalled: the prompt that comes back.
         turn: when the page last had to change as a whole.
     """
 
@@ -161,6 +165,7 @@ class GenerateView:
     comparison: Comparison
     job: gr.Textbox
     memory: gr.BrowserState
+    recalled: gr.Textbox
     shown: gr.State
     turn: gr.Textbox
     timer: gr.Timer
@@ -217,6 +222,7 @@ def build_generate(queue: JobQueue) -> GenerateView:
         comparison=comparison,
         job=gr.Textbox(visible=False),
         memory=build_memory(),
+        recalled=gr.Textbox(visible=False),
         shown=gr.State(NOTHING),
         # In the page, though not in sight: of a state that is polled Gradio tells no change.
         turn=gr.Textbox(visible="hidden"),
@@ -401,7 +407,10 @@ def _bind_fields(view: GenerateView, handlers: "GenerateHandlers", page: gr.Bloc
             for button in form.examples
         ),
     ]
-    page.load(handlers.on_remembered, [view.memory], restored, **QUIET)
+    loaded = page.load(handlers.on_remembered, [view.memory], [*restored, view.recalled], **QUIET)
+    loaded.success(
+        None, [view.recalled, form.prompt], form.prompt, js=RECALL_JS, api_visibility="private"
+    )
     bind_memory(form, view.memory, filled)
 
 
@@ -580,15 +589,19 @@ class GenerateHandlers:
         with errors_on_page():
             return self._restored(self._asked(self.queue.store.open_link(shown.job)))
 
-    def on_remembered(self, memory: Any, request: gr.Request) -> list[Update]:
-        """Fields of the job that the address names, or as this browser left them."""
+    def on_remembered(self, memory: Any, request: gr.Request) -> list[Any]:
+        """Fields of the job in the address, or as this browser left them; then the prompt."""
         job_id = request.query_params.get("job", "") if request else ""
-        if not job_id:
-            return recall(memory, self.queue.models[0])
         try:
-            return self._restored(self._asked(self.queue.store.open_link(job_id)))
+            updates = (
+                self._restored(self._asked(self.queue.store.open_link(job_id)))
+                if job_id
+                else recall(memory, self.queue.models[0])
+            )
         except LTX2Error:
-            return unchanged()  # its status says why
+            updates = unchanged()  # its status says why
+        prompt = updates[RESTORED.index("prompt")]
+        return [*updates, prompt.pop("value", "")]
 
     def on_reset(self) -> list[Update]:
         """Every field but the prompt as on the first visit."""

@@ -202,7 +202,7 @@ def test_what_is_typed_as_soon_as_more_opens_is_kept(browser, address):
         choose_steps(page, 60)
         page.evaluate("() => new Promise(requestAnimationFrame)")
         ask(page, "A ball.")
-        page.get_by_text(re.compile(r"step \d+ of 60")).wait_for()
+        wait_for_status(page, re.compile(r"step \d+ of 60"))
 
 
 def test_stop_ends_the_work_and_keeps_the_last_clip(page):
@@ -267,8 +267,11 @@ def test_a_clip_that_is_dropped_on_the_page_brings_its_settings_back(page, tmp_p
     clip = tmp_path / "clip.mp4"
     download.value.save_as(clip)
     page.goto(page.url.split("?")[0])
+    page.locator("#prompt textarea").fill("Something else.")
     page.locator("#restore input[type=file]").set_input_files(clip)
-    page.wait_for_function("() => document.querySelector('#prompt textarea').value")
+    page.wait_for_function(
+        "() => document.querySelector('#prompt textarea').value.startsWith('A <b>')"
+    )
     assert page.locator("#prompt textarea").input_value() == "A <b>cat</b>."
     page.get_by_text("More", exact=True).click()
     assert page.get_by_label("number input for Steps").input_value() == "7"

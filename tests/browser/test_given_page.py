@@ -12,7 +12,7 @@ from tests.browser.served import CLIP_S, served_page, stand_in
 
 pytestmark = pytest.mark.browser
 
-PHONE = {"width": 390, "height": 844}
+DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
 
 @pytest.fixture(scope="module")
@@ -34,9 +34,9 @@ def address(browser, tmp_path_factory):
         yield url
 
 
-@pytest.fixture(params=[{"width": 1280, "height": 900}, PHONE], ids=["desktop", "phone"])
+@pytest.fixture
 def page(browser, address, request):
-    page = browser.new_page(viewport=request.param)
+    page = browser.new_page(viewport=getattr(request, "param", DESKTOP))
     page.set_default_timeout(CLIP_S)
     page.goto(address)
     page.locator("#generate").wait_for()
@@ -66,6 +66,7 @@ def asked_of(page):
     return json.loads(download.value.path().read_text())["request"]
 
 
+@pytest.mark.parametrize("page", [DESKTOP, PHONE], ids=["desktop", "phone"], indirect=True)
 def test_pictures_stand_where_they_were_put(page, files):
     choose(page, "Image")
     first, last = (page.locator("#from-image .picture").nth(n) for n in range(2))
