@@ -28,6 +28,8 @@ DURATIONS_S = (1, 2, 3, 4, 5, 6)
 GREY_MEAN, GREY_DEVIATION = 0.4161, 0.1688
 BATCH_NORM_EPS = 1e-3
 CHANNELS = (1, 32, 64, 128)
+STRETCH = 100
+"""Frames of a long track that are embedded at once; all those of a minute take gigabytes."""
 REACH = 6
 """Frames before and after one that its embedding of the picture depends on: two in each block."""
 
@@ -210,19 +212,25 @@ class _FacesInPieces:
     """
 
     def __init__(self, network: LightASD, crops: Tensor) -> None:
-        self._crops = crops
+        self._length = len(crops)
         self._embed = cache(lambda start, end: network.embed_faces(crops[None, start:end])[0])
+        self._whole = torch.cat([self._stretch(first) for first in range(0, len(crops), STRETCH)])
 
     def __call__(self, start: int, end: int) -> Tensor:
         """Of the frames from `start` to before `end` [end - start, 128]."""
         if end - start <= 2 * REACH:
             return self._embed(start, end)
-        faces = self._embed(0, len(self._crops))[start:end].clone()
+        faces = self._whole[start:end].clone()
         if start > 0:
             faces[:REACH] = self._embed(start, start + 2 * REACH)[:REACH]
-        if end < len(self._crops):
+        if end < self._length:
             faces[-REACH:] = self._embed(end - 2 * REACH, end)[-REACH:]
         return faces
+
+    def _stretch(self, first: int) -> Tensor:
+        """Of the next `STRETCH` frames of the whole track, seen with those around them."""
+        start, end = max(0, first - REACH), min(self._length, first + STRETCH + REACH)
+        return self._embed(start, end)[first - start : first - start + STRETCH]
 
 
 @cache
