@@ -44,15 +44,18 @@ class Perturbations:
     per_sample: tuple[tuple[Perturbation, ...], ...] = ()
     drop_self_attention: bool = False
 
-    def skips(self, attention: PerturbedAttention, block: int) -> tuple[bool, ...]:
-        """For every sample whether it skips `attention` in `block`."""
-        return tuple(
-            any(
-                skipped.attention is attention
-                and (skipped.blocks is None or block in skipped.blocks)
-                for skipped in sample
-            )
+    def in_block(self, block: int) -> "Perturbations":
+        """Those of one block alone."""
+        per_sample = tuple(
+            tuple(skip for skip in sample if skip.blocks is None or block in skip.blocks)
             for sample in self.per_sample
+        )
+        return replace(self, per_sample=per_sample)
+
+    def skips(self, attention: PerturbedAttention) -> tuple[bool, ...]:
+        """For every sample whether it skips `attention`, of those in one block."""
+        return tuple(
+            any(skipped.attention is attention for skipped in sample) for sample in self.per_sample
         )
 
 
@@ -131,16 +134,48 @@ class TransformerBlock(nn.Module):
         perturbations: Perturbations = NO_PERTURBATIONS,
     ) -> tuple[Stream | None, Stream | None]:
         """Both streams after the block; an absent one stays None."""
+        return self.compute(
+            video,
+            audio,
+            self._text_answers(video, self.attn2),
+            self._text_answers(audio, self.audio_attn2),
+            perturbations.in_block(self.index),
+        )
+
+    def compute(
+        self,
+        video: Stream | None,
+        audio: Stream | None,
+        video_text: KeysValues | None,
+        audio_text: KeysValues | None,
+        perturbations: Perturbations,
+    ) -> tuple[Stream | None, Stream | None]:
+        """The work of `forward`, in which a block's number plays no part.
+
+        So all blocks can share one compiled program, and nothing that is kept for later steps is
+        in memory that a recorded graph writes again.
+
+        Args:
+            video, audio: the streams.
+            video_text, audio_text: what the text answers them; None where noise modulates it.
+            perturbations: of this block.
+        """
         video_table, audio_table = self.scale_shift_table, self.audio_scale_shift_table
         if video is not None and video.enabled:
             skip = PerturbedAttention.VIDEO_SELF
             video = self._attend_self(video, self.attn1, video_table, perturbations, skip)
-            video = self._attend_text(video, self.attn2, video_table, self.prompt_scale_shift_table)
+            video = self._attend_text(
+                video, self.attn2, video_text, video_table, self.prompt_scale_shift_table
+            )
         if audio is not None and audio.enabled:
             skip = PerturbedAttention.AUDIO_SELF
             audio = self._attend_self(audio, self.audio_attn1, audio_table, perturbations, skip)
             audio = self._attend_text(
-                audio, self.audio_attn2, audio_table, self.audio_prompt_scale_shift_table
+                audio,
+                self.audio_attn2,
+                audio_text,
+                audio_table,
+                self.audio_prompt_scale_shift_table,
             )
         if video is not None and audio is not None:
             video, audio = self._attend_each_other(video, audio, perturbations)
@@ -160,7 +195,7 @@ class TransformerBlock(nn.Module):
     ) -> Stream:
         shift, scale, gate = stream.modulation.with_table(table[:3])
         x = modulate(rms_norm(stream.hidden, self.eps), scale, shift)
-        skips = perturbations.skips(skip, self.index)
+        skips = perturbations.skips(skip)
         if not any(skips):
             gathered = attention(x, rope=stream.rope, context_rope=stream.rope)
         else:
@@ -171,10 +206,23 @@ class TransformerBlock(nn.Module):
                 gathered = torch.where(_per_sample(skips, x), gathered, usual)
         return replace(stream, hidden=torch.addcmul(stream.hidden, gathered, gate))
 
+    def _text_answers(self, stream: Stream | None, attention: Attention) -> KeysValues | None:
+        """Keys and values of the text, kept if the stream keeps them; None if they change."""
+        if stream is None or not stream.enabled or stream.text_modulation is not None:
+            return None
+        kept = stream.text_answers
+        answers = None if kept is None else kept.get(self.index)
+        if answers is None:
+            answers = attention.keys_values(stream.context)
+            if kept is not None:
+                kept[self.index] = answers
+        return answers
+
     def _attend_text(
         self,
         stream: Stream,
         attention: Attention,
+        answers: KeysValues | None,
         table: Tensor,
         text_table: Tensor | None,
     ) -> Stream:
@@ -187,12 +235,7 @@ class TransformerBlock(nn.Module):
             x = modulate(x, scale, shift)
             gathered = attention(x, context, mask=stream.context_mask)
             return replace(stream, hidden=torch.addcmul(stream.hidden, gathered, gate))
-        kept = stream.text_answers
-        answers = None if kept is None else kept.get(self.index)
-        if answers is None:
-            answers = attention.keys_values(stream.context)
-            if kept is not None:
-                kept[self.index] = answers
+        assert answers is not None
         gathered = attention.gather(x, answers, mask=stream.context_mask)
         return replace(stream, hidden=stream.hidden + gathered)
 
@@ -205,7 +248,7 @@ class TransformerBlock(nn.Module):
         video_normed = rms_norm(video.hidden, self.eps)
         audio_normed = rms_norm(audio.hidden, self.eps)
 
-        skips = perturbations.skips(PerturbedAttention.AUDIO_TO_VIDEO, self.index)
+        skips = perturbations.skips(PerturbedAttention.AUDIO_TO_VIDEO)
         if video.enabled and not (skips and all(skips)):
             gathered = self.audio_to_video_attn(
                 modulate(video_normed, *video_scales[:2]),
@@ -215,7 +258,7 @@ class TransformerBlock(nn.Module):
             )
             video = replace(video, hidden=_add(video.hidden, gathered, video_gate, skips))
 
-        skips = perturbations.skips(PerturbedAttention.VIDEO_TO_AUDIO, self.index)
+        skips = perturbations.skips(PerturbedAttention.VIDEO_TO_AUDIO)
         if audio.enabled and not (skips and all(skips)):
             gathered = self.video_to_audio_attn(
                 modulate(audio_normed, *audio_scales[2:]),

@@ -9,6 +9,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ltx2.errors import RequestError
 from ltx2.model.attention import Attention, attend_here
+from ltx2.model.block import TransformerBlock
 from ltx2.model.transformer import Transformer
 from ltx2.settings import ATTENTIONS, COMPILATIONS
 
@@ -90,7 +91,8 @@ def compile_blocks(transformer: Transformer, kind: str) -> None:
         )
     mode = "reduce-overhead" if kind == "graphs" else None
     for block in transformer.transformer_blocks:
-        block.forward = torch.compile(block.forward, mode=mode)
+        assert isinstance(block, TransformerBlock)
+        block.compute = torch.compile(block.compute, mode=mode)  # type: ignore[method-assign]
     if kind == "graphs":
         transformer.register_forward_pre_hook(_begin_step)
         transformer.register_forward_hook(_keep_outputs)

@@ -112,24 +112,32 @@ def test_the_perturbed_pass_disturbs_the_blocks_of_each_modality():
     )
     plan = perturbations(Pass.PERTURBED, guidance)
     video, audio = PerturbedAttention.VIDEO_SELF, PerturbedAttention.AUDIO_SELF
-    assert [plan.skips(video, block) for block in (2, 3, 4)] == [(True,), (True,), (False,)]
-    assert [plan.skips(audio, block) for block in (2, 3, 4)] == [(False,), (False,), (True,)]
-    assert not any(plan.skips(PerturbedAttention.AUDIO_TO_VIDEO, 2))
+    assert [plan.in_block(block).skips(video) for block in (2, 3, 4)] == [
+        (True,),
+        (True,),
+        (False,),
+    ]
+    assert [plan.in_block(block).skips(audio) for block in (2, 3, 4)] == [
+        (False,),
+        (False,),
+        (True,),
+    ]
+    assert not any(plan.in_block(2).skips(PerturbedAttention.AUDIO_TO_VIDEO))
     only_video = perturbations(Pass.PERTURBED, Joint(guidance.video, OFF))
-    assert not any(only_video.skips(audio, 4))
+    assert not any(only_video.in_block(4).skips(audio))
 
 
 def test_the_isolated_pass_cuts_both_directions_in_every_block():
     plan = perturbations(Pass.ISOLATED, Joint(EVERYTHING, OFF))
     for attention in (PerturbedAttention.AUDIO_TO_VIDEO, PerturbedAttention.VIDEO_TO_AUDIO):
-        assert plan.skips(attention, 0) == plan.skips(attention, 47) == (True,)
-    assert not any(plan.skips(PerturbedAttention.VIDEO_SELF, 1))
+        assert plan.in_block(0).skips(attention) == plan.in_block(47).skips(attention) == (True,)
+    assert not any(plan.in_block(1).skips(PerturbedAttention.VIDEO_SELF))
 
 
 @pytest.mark.parametrize("kind", [Pass.CONDITIONAL, Pass.NEGATIVE])
 def test_passes_with_text_disturb_nothing(kind):
     plan = perturbations(kind, Joint(EVERYTHING, EVERYTHING))
-    assert not any(any(plan.skips(attention, 1)) for attention in PerturbedAttention)
+    assert not any(any(plan.in_block(1).skips(attention)) for attention in PerturbedAttention)
 
 
 def test_a_modality_that_skips_steps_takes_its_last_estimate_again():
@@ -160,5 +168,5 @@ def test_each_published_meaning_of_a_disturbed_pass_is_one_setting(mode, is_aske
     plan = batched_perturbations(tuple(Pass), Joint(scales, OFF))
     assert plan.drop_self_attention == (mode == "drop")
     if is_asked:
-        skips = plan.skips(PerturbedAttention.VIDEO_SELF, 1)
+        skips = plan.in_block(1).skips(PerturbedAttention.VIDEO_SELF)
         assert skips == (False, False, True, False)

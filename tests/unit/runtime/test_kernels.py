@@ -55,6 +55,19 @@ def test_what_cannot_be_is_refused(folder, options, said):
         ltx2.load(folder, **options)
 
 
+def test_all_blocks_and_steps_share_one_compiled_program(monkeypatch):
+    from torch._dynamo.testing import CompileCounter
+
+    programs = CompileCounter()
+    compiled = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda f, mode: compiled(f, backend=programs))
+    pipeline = ltx2.load("puppet", compilation="blocks")
+    assert len(pipeline.networks.transformer.transformer_blocks) > 2
+    for _ in range(2):  # the second time, what the text answers is kept
+        pipeline(REQUEST)
+    assert programs.frame_count == 1
+
+
 @pytest.mark.slow
 def test_compiled_blocks_compute_the_same(folder, usual):
     assert_close(ltx2.load(folder, compilation="blocks")(REQUEST), usual)
