@@ -20,6 +20,9 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
 _KEPT_BYTES = 2**31 - 1
 """The most that `mallopt` takes: an int."""
 
+_OLDER_KEPT_BYTES = 32 * 2**20
+"""The most that it takes as M_MMAP_THRESHOLD in glibc before 2.35."""
+
 
 @contextmanager
 def memory_reused(device: torch.device) -> Iterator[None]:
@@ -33,7 +36,8 @@ def memory_reused(device: torch.device) -> Iterator[None]:
         yield
         return
     # Once set they stay, as the C library then adapts them no longer; only what is free goes back.
-    library.mallopt(_MMAP_THRESHOLD, _KEPT_BYTES)
+    if not library.mallopt(_MMAP_THRESHOLD, _KEPT_BYTES):
+        library.mallopt(_MMAP_THRESHOLD, _OLDER_KEPT_BYTES)
     library.mallopt(_TRIM_THRESHOLD, _KEPT_BYTES)
     library.mallopt(_ARENA_MAX, 1)
     try:

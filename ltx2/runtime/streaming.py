@@ -125,7 +125,8 @@ class BlockStream:
 
     def _order(self, index: int) -> "Future[_Place]":
         """A fetch of a block that the thread will do; two places take turns."""
-        place = _Place(self._device, self._homes) if len(self._places) < 2 else self._places.pop(0)
+        is_new = len(self._places) < 2
+        place = _Place(self._device, self._homes, self._side) if is_new else self._places.pop(0)
         self._places.append(place)
         block = self._blocks[index]()
         assert block is not None  # it or one beside it is running
@@ -155,7 +156,8 @@ class BlockStream:
             if spot.stored is not None:
                 values = spot.arriving if spot.is_read else self._files.copy(spot.stored)
             if values is not spot.visiting:
-                spot.visiting.copy_(values, non_blocking=True)
+                # Other devices than CUDA have nothing that says when they have read the source.
+                spot.visiting.copy_(values, non_blocking=self._side is not None)
 
 
 class _Files:
@@ -264,9 +266,12 @@ class _Spot:
 class _Place:
     """Memory for one block on the device and, if that is no CPU, for one on the way to it."""
 
-    def __init__(self, device: torch.device, homes: Homes) -> None:
+    def __init__(
+        self, device: torch.device, homes: Homes, side: "torch.cuda.Stream | None"
+    ) -> None:
         self._device = device
         self._homes = homes
+        self._side = side
         self._memory = torch.empty(0, dtype=torch.uint8, device=device)
         self._on_the_way = torch.empty(0, dtype=torch.uint8)
         self.block: Callable[[], nn.Module | None] = lambda: None
@@ -305,6 +310,10 @@ class _Place:
             self._memory = self._on_the_way
         elif self._memory.nbytes < laid_out.size:
             self._memory = self._bytes(laid_out.size, self._device)
+            if self._side is not None:
+                # A block may still be on its way when this is given back; nobody else may have
+                # the memory before it has come.
+                self._memory.record_stream(self._side)
 
     def _bytes(self, count: int, device: torch.device) -> Tensor:
         if device.type == "cpu" and self._device.type != "cuda":
