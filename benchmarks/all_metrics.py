@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from evaluation.expectation import Expectation, ExpectedLine
-from evaluation.measurement import Measured
+from evaluation.measurement import Measured, MeasurementFailed
 from evaluation.metrics.registry import all_metrics
 from ltx2 import Clip
 
@@ -48,6 +48,8 @@ def main() -> None:
         outcome = metric.measure(clip, ASKED)
         spent = np.array([time.perf_counter(), time.process_time()]) - begun
         total += spent
+        if isinstance(outcome, MeasurementFailed):
+            raise SystemExit(f"{metric.name}: {outcome.message}")
         said = "measured" if isinstance(outcome, Measured) else outcome.reason
         print(f"| {metric.name} | {spent[0]:.2f} s | {spent[1]:.2f} s | {said} |")
     print(f"| all | {total[0]:.1f} s | {total[1]:.1f} s | |")
