@@ -132,8 +132,8 @@ def _memory(plan: "Plan") -> list[str]:
     ]
     for placement, choices in rows.items():
         name = f"{placement.networks.value} ({placement.text_encoder.value})"
-        cells = (f"{c.needed / GB:.1f} GB {'*' if c.fits else ' '}" for c in choices)
-        lines.append(f"  {name:<24}" + "".join(f"{cell:>13}" for cell in cells))
+        said = {c.quantisation: f"{c.needed / GB:.1f} GB {'*' if c.fits else ' '}" for c in choices}
+        lines.append(f"  {name:<24}" + "".join(f"{said.get(kind, '-  '):>13}" for kind in kinds))
     if plan.chosen is None:
         return [*lines, "  Nothing fits: make the clip shorter or smaller."]
     placement = plan.chosen.placement

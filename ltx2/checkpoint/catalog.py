@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from ltx2.checkpoint.hub_cache import cached, find_cached
+from ltx2.checkpoint.lora_layouts import is_lora
 from ltx2.checkpoint.reader import CheckpointFile
 from ltx2.checkpoint.sources import (
     DIFFUSERS_INDEX,
@@ -272,6 +273,11 @@ def find_model(name_or_path: str | Path, *, text_encoder: str | Path | None = No
     """
     path = _locate(str(name_or_path))
     file = open_checkpoint(path)
+    if is_lora(file.stored):
+        raise CheckpointError(
+            f"{file.path.name} is a LoRA, which changes a model and is none.",
+            next_step="Choose a model, and the file as its LoRA (--lora).",
+        )
     require_known_version(file)
     beside = path.parent / TEXT_ENCODER_FOLDER
     if text_encoder is None and not _is_folder(beside) and known_model(file) is not None:

@@ -10,7 +10,7 @@ from ltx2.checkpoint.components import FEATURE_PROJECTION
 from ltx2.checkpoint.diffusers_config import CLASSES, to_diffusers_configs
 from ltx2.checkpoint.keymaps import FOLDERS, to_diffusers
 from ltx2.checkpoint.reader import CheckpointFile, Part
-from ltx2.checkpoint.sources import DIFFUSERS_INDEX, DISTILLED_KEY
+from ltx2.checkpoint.sources import DIFFUSERS_INDEX
 from ltx2.errors import CheckpointError, RequestError, ResourceError
 from ltx2.files import replaced
 
@@ -28,13 +28,14 @@ Place = tuple[Part, str]
 def write_single_file(file: CheckpointFile, path: Path) -> None:
     """Writes a checkpoint as one file in the official layout; fewer bits stay fewer.
 
+    What a folder of diffusers says of distillation stays in the metadata: tensors do not tell it.
+
     Raises:
         RequestError: the file exists.
         ResourceError: it cannot be written; nothing is left behind.
     """
     _refuse_existing(path)
-    metadata = {k: v for k, v in file.metadata.items() if k != DISTILLED_KEY}
-    copy_tensors(path, file.stored, metadata)
+    copy_tensors(path, file.stored, file.metadata)
 
 
 def write_diffusers_folder(file: CheckpointFile, folder: Path, *, is_distilled: bool) -> None:

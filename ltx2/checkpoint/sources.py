@@ -39,7 +39,7 @@ SHARDS_INDEX = ".safetensors.index.json"
 SUFFIX = ".safetensors"
 
 DISTILLED_KEY = "distilled"
-"""Metadata key of a folder of diffusers whose scheduler says so: "true" or "false"."""
+"""Metadata key: "true" or "false", as the scheduler of a folder of diffusers says it."""
 
 COMFYUI_MODELS = ("diffusion_models", "unet")
 COMFYUI_OTHERS = ("vae", "text_encoders", "clip", "checkpoints")

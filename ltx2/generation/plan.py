@@ -15,14 +15,14 @@ from ltx2.checkpoint.components import COMPONENTS
 from ltx2.checkpoint.published import published_config, tensors_of, text_encoder_tensors
 from ltx2.checkpoint.reader import TensorInfo
 from ltx2.diffusion.guidance import needed_passes
-from ltx2.errors import CheckpointError
+from ltx2.errors import CheckpointError, RequestError
 from ltx2.generation.codec import SPATIAL_TILE, TEMPORAL_TILE
 from ltx2.generation.stages import Stage, stages_of
 from ltx2.geometry import AUDIO_LATENTS_PER_SECOND, num_audio_latents
 from ltx2.model.video_vae import VideoVAEConfig
 from ltx2.model.video_vae.tiling import plan_tiles
 from ltx2.request import ModelProfile, Request
-from ltx2.runtime.anatomy import Anatomy, anatomy_of, measure_anatomy
+from ltx2.runtime.anatomy import ITEM_SIZE, Anatomy, anatomy_of, measure_anatomy, text_files
 from ltx2.runtime.devices import Device
 from ltx2.runtime.flops import Flops, Tokens, decoder_flops, transformer_flops
 from ltx2.runtime.memory import (
@@ -79,7 +79,12 @@ def sizes_of(model: str, *, dtype: str = "auto") -> Sizes:
 
     Raises:
         CheckpointError: there is no such model, or its header is damaged.
+        RequestError: the dtype is unknown.
     """
+    if dtype not in ("auto", *ITEM_SIZE):
+        raise RequestError(
+            f"The dtype {dtype!r} is unknown.", next_step=f"Choose auto, {', '.join(ITEM_SIZE)}."
+        )
     published = {known.name: known for known in PUBLISHED}
     try:
         found = find_model(model)
@@ -92,11 +97,15 @@ def sizes_of(model: str, *, dtype: str = "auto") -> Sizes:
         name, profile = model, published[model].profile
         quantisations = tuple(QUANTISATIONS)
         anatomy: Anatomy | None = measure_anatomy(tensors, config, text, dtype=dtype)
+        counts = (info.num_elements for info in (*tensors.values(), *(info for _, info in text)))
+        file_bytes = 2 * sum(counts)
     else:
         config, tensors = found.file.config, found.file.tensors
         name, profile = found.name, found.profile
         quantisations = (AS_STORED,) if found.file.quantized else tuple(QUANTISATIONS)
         anatomy = anatomy_of(found, dtype=dtype)
+        text_sizes = (part.size_bytes for part in text_files(found.text_encoder))
+        file_bytes = found.file.size_bytes + sum(text_sizes)
     if anatomy is None:
         raise CheckpointError(
             f"The headers of {name} do not tell its sizes.",
@@ -113,7 +122,7 @@ def sizes_of(model: str, *, dtype: str = "auto") -> Sizes:
         parameters,
         anatomy,
         VideoVAEConfig.from_metadata(config),
-        file_bytes=2 * sum(parameters.values()),
+        file_bytes=file_bytes,
         quantisations=quantisations,
     )
 
@@ -375,9 +384,14 @@ def _decode_flops(resolved: Request, sizes: Sizes, num_frames: int) -> int:
 
 
 def _choices(resolved: Request, sizes: Sizes, device: Device) -> Iterator[Choice]:
-    """Whole weights, wherever they wait, before fewer bits."""
+    """Whole weights, wherever they wait, before fewer bits.
+
+    What waits in files stays as they have it, so that 8 bits on loading change nothing there.
+    """
     placed = placements("auto", is_cuda=device.is_cuda)
     for name, placement in product(sizes.quantisations, placed):
+        if name == EIGHT_BITS and placement.networks is Offload.DISK:
+            continue
         anatomy = _quantised(sizes.anatomy, name)
         yield Choice(
             name,

@@ -242,10 +242,19 @@ def measure_anatomy(
     )
 
 
+def text_files(folder: Path | None) -> list[Part]:
+    """Files with the weights of a text encoder's folder; none without one.
+
+    Raises:
+        CheckpointError: one is damaged.
+    """
+    files = () if folder is None else sorted(folder.glob("*.safetensors"))
+    return [Part.open(file) for file in files]
+
+
 def text_tensors(folder: Path | None) -> list[tuple[str, TensorInfo]]:
     """Names and sizes of the tensors in a text encoder's folder; none without one."""
-    files = () if folder is None else sorted(folder.glob("*.safetensors"))
-    return [item for file in files for item in Part.open(file).tensors.items()]
+    return [item for part in text_files(folder) for item in part.tensors.items()]
 
 
 def _as_kept(file: CheckpointFile, item_size: int, *, in_8_bits: bool) -> Mapping[str, TensorInfo]:

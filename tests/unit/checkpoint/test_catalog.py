@@ -261,3 +261,13 @@ def test_ltx_2_5_is_refused_by_name_with_a_reason(tmp_path, says_so):
     save_checkpoint(path, tensors, metadata)
     with pytest.raises(CheckpointError, match=r"LTX-2\.5.*Gemma 4.*Use a checkpoint of LTX-2"):
         find_model(path)
+
+
+def test_a_lora_is_not_taken_for_a_model(folder):
+    lora = folder / "lora.safetensors"
+    name = "diffusion_model.transformer_blocks.0.attn1.to_q"
+    halves = {f"{name}.lora_{half}.weight": torch.zeros(1, 1) for half in "AB"}
+    save_checkpoint(lora, halves, {})
+    with pytest.raises(CheckpointError, match=r"lora\.safetensors is a LoRA.*--lora"):
+        find_model(lora)
+    lora.unlink()

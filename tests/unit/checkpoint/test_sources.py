@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import ltx2
-from ltx2.checkpoint import sources
-from ltx2.checkpoint.catalog import find_model
+from ltx2.checkpoint import catalog, sources
+from ltx2.checkpoint.catalog import find_model, name_of
 from ltx2.checkpoint.components import COMPONENTS, TRANSFORMER
 from ltx2.checkpoint.convert import write_diffusers_folder, write_single_file
 from ltx2.checkpoint.reader import CheckpointFile, save_checkpoint
@@ -122,6 +122,14 @@ def test_back_in_one_file_every_byte_is_there_again(single, diffusers_folder, tm
         write_single_file(open_checkpoint(single), tmp_path / "again.safetensors")
     with pytest.raises(RequestError, match="exists already"):
         write_diffusers_folder(open_checkpoint(single), diffusers_folder, is_distilled=True)
+
+
+def test_in_one_file_a_distilled_model_is_still_one(single, tmp_path, monkeypatch):
+    file = open_checkpoint(single)
+    write_diffusers_folder(file, tmp_path / "theirs", is_distilled=True)
+    write_single_file(open_checkpoint(tmp_path / "theirs"), tmp_path / "again.safetensors")
+    monkeypatch.setattr(catalog, "FINGERPRINT_19B", file.fingerprint)
+    assert name_of(open_checkpoint(tmp_path / "again.safetensors")) == "ltx-2-19b-distilled"
 
 
 def in_pieces(folder, count=3):

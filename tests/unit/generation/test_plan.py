@@ -11,6 +11,7 @@ from ltx2.diffusion.tiles import _cover as covered
 from ltx2.errors import CheckpointError, RequestError
 from ltx2.generation.plan import _cover, plan_clip, sizes_of
 from ltx2.model.transformer import ModalityInput, Transformer
+from ltx2.plan_command import describe
 from ltx2.request import Request
 from ltx2.runtime.devices import DEVICES, Device, find_device, measure_this_machine
 from ltx2.runtime.flops import Tokens
@@ -177,6 +178,30 @@ def test_a_pass_takes_the_memory_that_is_planned_for_it(size, dev):
     planned = anatomy.denoising(num_frames, height, width, 24.0)
     # Planned as measured on CPUs, which have no fused kernels: shapes alone need less.
     assert 0.5 * planned < live.peak < 1.1 * planned
+
+
+def test_8_bits_on_loading_are_no_choice_for_weights_that_stay_in_their_files(dev):
+    """They would not be made, so the same bytes would be fetched for every pass."""
+    poor = replace(DEVICES["rtx-4090"], memory=15 * 2**30, main_memory=16 * 2**30, disk=1e9)
+    plan = plan_clip(HD, dev, poor)
+    assert plan.chosen.placement.networks is Offload.DISK
+    on_disk = [c for c in plan.choices if c.placement.networks is Offload.DISK]
+    assert {choice.quantisation for choice in on_disk} == {"none", "nvfp4 file"}
+    (line,) = [line for line in describe(plan).splitlines() if "disk (disk)" in line]
+    assert " - " in line
+
+
+def test_loading_is_of_the_bytes_that_the_files_have(puppet_folder, dev):
+    sizes = sizes_of(str(puppet_folder))
+    files = ("model.safetensors", "autoencoders.safetensors", "text_encoder/model.safetensors")
+    assert sizes.file_bytes == sum((puppet_folder / file).stat().st_size for file in files)
+    assert dev.file_bytes == pytest.approx(2 * sum(dev.parameters.values()), rel=0.01)
+
+
+@pytest.mark.parametrize("model", ["puppet", "ltx-2-19b-dev"])
+def test_an_unknown_type_is_refused_with_those_that_are_known(model):
+    with pytest.raises(RequestError, match="auto, float32, bfloat16, float16"):
+        sizes_of(model, dtype="float8")
 
 
 def test_unknown_devices_are_refused_with_those_that_are_known():
