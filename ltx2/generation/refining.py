@@ -19,6 +19,7 @@ from ltx2.checkpoint.upsamplers import find_upsamplers, is_temporal
 from ltx2.errors import RequestError
 from ltx2.model.transformer import Transformer
 from ltx2.model.upsampler import LatentUpsampler
+from ltx2.runtime.small import is_small
 
 Axis = Literal["space", "time"]
 
@@ -72,13 +73,16 @@ class Refining:
     def refined(self, transformer: Transformer) -> Iterator[None]:
         """Inside it the transformer refines in few steps; afterwards its weights are as before.
 
-        What the LoRA changes is kept in main memory meanwhile, so that the way back is exact.
+        What the LoRA changes is kept in main memory meanwhile, so that the way back is exact. Where
+        a large model's weights wait there, they would be twice in it: the LoRA is live instead.
         """
         if self._lora is None:
             yield
             return
         stack = LoraStack(transformer)
-        stack.put_on([(self._read_lora, 1.0)])
+        weights = next(transformer.transformer_blocks.parameters())
+        waits_in_memory = weights.device.type == "cpu" and not is_small(transformer)
+        stack.put_on([(self._read_lora, 1.0)], live=waits_in_memory)
         try:
             yield
         finally:
