@@ -77,7 +77,10 @@ def generate(  # noqa: PLR0913 - every option of the command is a parameter
     dtype: Annotated[str | None, typer.Option(help='"float32", "bfloat16", ...')] = None,
     quantization: Annotated[
         str | None,
-        typer.Option(help='How large weights are kept: "none" as in the file, "int8", "fp8".'),
+        typer.Option(
+            help='How large weights are kept: "none" as in the file, "int8", "fp8"; what '
+            "--offload disk leaves in files stays as it is there."
+        ),
     ] = None,
     offload: Annotated[
         str | None,

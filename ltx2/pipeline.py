@@ -57,6 +57,7 @@ from ltx2.runtime.anatomy import anatomy_of
 from ltx2.runtime.kernels import choose_attention, compile_blocks
 from ltx2.runtime.memory import choose_placement, look
 from ltx2.runtime.offload import stream_networks, stream_text_encoder
+from ltx2.runtime.parallel import processes_here
 from ltx2.runtime.placement import (
     choose_device,
     choose_dtype,
@@ -134,7 +135,9 @@ def load(  # noqa: PLR0913 - all that can be said of a model
     anatomy = anatomy_of(found, dtype=str(number).removeprefix("torch."), quantization=quantization)
     if compilation != "none" and offload == "auto":
         offload = "none"  # compiled blocks have their weights beside them
-    placement = choose_placement(offload, usual, anatomy, look(str(place)))
+    memory = look(str(place))
+    share = None if memory is None else memory.shared_by(processes_here())
+    placement = choose_placement(offload, usual, anatomy, share)
     with memory_explained(
         "Choose --quantization int8, --offload disk, or a device with more memory."
     ):

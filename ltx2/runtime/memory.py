@@ -48,6 +48,14 @@ class Place:
         free = self.free + num_bytes
         return replace(self, free=free if self.total is None else min(free, self.total))
 
+    def shared_by(self, num_processes: int) -> "Place":
+        """The same for each of several processes with a GPU each, or with the main memory alone."""
+        if self.is_cuda:
+            free = None if self.free_main is None else self.free_main // num_processes
+            return replace(self, free_main=free)
+        total = None if self.total is None else self.total // num_processes
+        return replace(self, free=self.free // num_processes, total=total)
+
 
 @dataclass(frozen=True)
 class Placement:

@@ -69,6 +69,11 @@ def own_device(device: str) -> str:
     return f"cuda:{os.environ['LOCAL_RANK']}" if torch.cuda.is_available() else device
 
 
+def processes_here() -> int:
+    """How many processes of one machine share its main memory, this one among them."""
+    return int(os.environ["LOCAL_WORLD_SIZE"]) if dist.is_torchelastic_launched() else 1
+
+
 @contextmanager
 def joined(device: str) -> Iterator[Team]:
     """The team that torchrun started this process in, for the length of the block.

@@ -1,6 +1,6 @@
 """Before a clip is made: does it fit into memory, and what is the cheapest change if not."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ltx2.request import ModelProfile, Request
@@ -13,6 +13,7 @@ from ltx2.runtime.memory import (
     needed_memory,
     placements,
 )
+from ltx2.runtime.visitors import Offload
 from ltx2.serving.timing import Forecast
 
 
@@ -126,7 +127,7 @@ def check(
             return Preflight(Fits(needed, place.free), forecast)
     # Where nothing fits as it is, what needs the least memory needs the least change.
     needed = needed_memory(resolved, anatomy, place, tried[-1])
-    change = _cheapest_change(request, resolved, profile, anatomy, place, tried[-1])
+    change = _cheapest_change(request, resolved, profile, anatomy, place, tried)
     return Preflight(TooLarge(needed, place.free, change), forecast)
 
 
@@ -146,9 +147,10 @@ def _cheapest_change(
     profile: ModelProfile,
     anatomy: Anatomy,
     place: Place,
-    placement: Placement,
+    tried: Sequence[Placement],
 ) -> Change | None:
     """The change that keeps most of the clip; another number type only where no clip fits."""
+    placement = tried[-1]
 
     def is_enough(candidate: Request, anatomy: Anatomy = anatomy) -> bool:
         return fits(candidate, anatomy, place, placement)
@@ -164,7 +166,10 @@ def _cheapest_change(
         return _change_to(max(found, key=_volume), request, resolved)
     if anatomy.dtype == "float32" and is_enough(resolved, replace(anatomy, dtype="bfloat16")):
         return Change(None, "bfloat16", "Start the server with LTX2_DTYPE=bfloat16.")
-    if anatomy.in_8_bits is not None and is_enough(resolved, anatomy.in_8_bits):
+    narrow = anatomy.in_8_bits
+    # What waits in files is not made narrower.
+    elsewhere = [other for other in tried if other.networks is not Offload.DISK]
+    if narrow is not None and any(fits(resolved, narrow, place, other) for other in elsewhere):
         return Change(None, None, "Start the server with LTX2_QUANTIZATION=int8.")
     return None
 

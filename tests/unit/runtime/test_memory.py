@@ -90,6 +90,14 @@ def test_no_more_is_free_than_there_is_however_large_the_model_that_leaves():
     assert Place(True, 10).with_freed(43).free == 53
 
 
+def test_processes_of_one_machine_share_its_main_memory_and_no_card():
+    card = Place(True, 24, free_main=64, total=32).shared_by(4)
+    assert (card.free, card.free_main, card.total) == (24, 16, 32)
+    cpu = Place(False, 64, total=128).shared_by(2)
+    assert (cpu.free, cpu.total) == (32, 64)
+    assert Place(True, 24).shared_by(4) == Place(True, 24)
+
+
 def test_a_containers_limit_is_all_there_is(tmp_path):
     (tmp_path / "proc").mkdir()
     (tmp_path / "proc/meminfo").write_text("MemTotal: 8000 kB\nMemAvailable:  5000 kB\n")

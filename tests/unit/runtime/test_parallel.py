@@ -11,7 +11,7 @@ from ltx2.errors import RequestError
 from ltx2.media.decode import read_recipe
 from ltx2.model.config import TransformerConfig
 from ltx2.model.transformer import Transformer
-from ltx2.runtime.parallel import ALONE, Team, joined, own_device, share_tokens
+from ltx2.runtime.parallel import ALONE, Team, joined, own_device, processes_here, share_tokens
 from tests.conftest import ROOT
 from tests.tiny_checkpoint import tiny_config, write_tiny_model
 from tests.two_processes import REQUEST, brightness
@@ -58,4 +58,5 @@ def test_a_process_that_was_started_alone_works_alone():
     assert team.all_of(3) == [3]
     assert team.told_by(0, "x") == "x"
     assert own_device("cpu") == "cpu"
+    assert processes_here() == 1
     assert own_device("auto") == "auto"

@@ -3,7 +3,9 @@ from dataclasses import replace
 import pytest
 
 from ltx2.request import ModelProfile, Request
-from ltx2.runtime.memory import MARGIN, Place, free_main_memory, look, needed_memory
+from ltx2.runtime.anatomy import Visits
+from ltx2.runtime.memory import MARGIN, Place, Placement, free_main_memory, look, needed_memory
+from ltx2.runtime.visitors import Offload
 from ltx2.serving.preflight import CannotTell, Fits, TooLarge, check, in_words
 from ltx2.serving.timing import Forecast
 from tests.unit.serving.stand_ins import SMALL
@@ -114,6 +116,20 @@ def test_where_that_does_not_help_weights_in_8_bits_are_offered():
     change = verdict(REQUEST, free, anatomy=replace(BIG, in_8_bits=narrow)).change
     assert (change.request, change.dtype) == (None, None)
     assert change.sentence == "Start the server with LTX2_QUANTIZATION=int8."
+
+
+def test_8_bits_are_not_offered_where_only_weights_in_files_would_fit():
+    """They stay as the files have them."""
+    visits = Visits(18_900_000_000, 18_700_000_000, 390_000_000, 720_000_000, 1_000_000_000)
+    whole = replace(BIG, visits=visits)
+    narrow = replace(whole, visits=replace(visits, block=visits.block // 4))
+    place, in_files = Place(False, 0), Placement(Offload.DISK, Offload.DISK)
+    least = REQUEST.model_copy(
+        update={"width": 256, "height": 256, "duration_s": None, "num_frames": 17}
+    )
+    free = int(needed_memory(least.resolve(PROFILE), narrow, place, in_files) * MARGIN) + 1
+    anatomy = replace(whole, in_8_bits=narrow)
+    assert verdict(least, free, anatomy=anatomy).change is None
 
 
 @pytest.mark.parametrize(
