@@ -33,34 +33,13 @@ def _text(value: str) -> str:
     return value
 
 
-def _dtype(value: str) -> str:
-    if value not in DTYPES:
-        raise ValueError(f"one of {', '.join(DTYPES)}")
-    return value
+def _one_of(choices: tuple[str, ...]) -> Callable[[str], str]:
+    def parse(value: str) -> str:
+        if value not in choices:
+            raise ValueError(f"one of {', '.join(choices)}")
+        return value
 
-
-def _offload(value: str) -> str:
-    if value not in OFFLOADS:
-        raise ValueError(f"one of {', '.join(OFFLOADS)}")
-    return value
-
-
-def _quantization(value: str) -> str:
-    if value not in QUANTIZATIONS:
-        raise ValueError(f"one of {', '.join(QUANTIZATIONS)}")
-    return value
-
-
-def _attention(value: str) -> str:
-    if value not in ATTENTIONS:
-        raise ValueError(f"one of {', '.join(ATTENTIONS)}")
-    return value
-
-
-def _compile(value: str) -> str:
-    if value not in COMPILATIONS:
-        raise ValueError(f"one of {', '.join(COMPILATIONS)}")
-    return value
+    return parse
 
 
 def _switch(value: str) -> bool:
@@ -97,12 +76,6 @@ def _login(value: str) -> tuple[str, str]:
 
 def _paths(value: str) -> tuple[Path, ...]:
     return tuple(Path(part) for part in value.split(os.pathsep) if part)
-
-
-def _theme(value: str) -> str:
-    if value not in THEMES:
-        raise ValueError(f"one of {', '.join(THEMES)}")
-    return value
 
 
 def _root_path(value: str) -> str:
@@ -155,11 +128,13 @@ class Settings:
     device: Annotated[str, Setting(_text, 'Where to compute: "auto", "cpu", "cuda:1", ...')] = (
         "auto"
     )
-    dtype: Annotated[str, Setting(_dtype, f"What to compute with: {', '.join(DTYPES)}.")] = "auto"
+    dtype: Annotated[
+        str, Setting(_one_of(DTYPES), f"What to compute with: {', '.join(DTYPES)}.")
+    ] = "auto"
     offload: Annotated[
         str,
         Setting(
-            _offload,
+            _one_of(OFFLOADS),
             'Where weights wait that are not needed at the moment: "none" keeps all on the device, '
             '"cpu" in main memory, "disk" in their files.',
         ),
@@ -167,17 +142,17 @@ class Settings:
     quantization: Annotated[
         str,
         Setting(
-            _quantization,
+            _one_of(QUANTIZATIONS),
             "How large weights are kept: none as in their file, int8 or fp8 in half the memory.",
         ),
     ] = "none"
     attention: Annotated[
-        str, Setting(_attention, f"Kernel of attention: {', '.join(ATTENTIONS)}.")
+        str, Setting(_one_of(ATTENTIONS), f"Kernel of attention: {', '.join(ATTENTIONS)}.")
     ] = "auto"
     compile: Annotated[
         str,
         Setting(
-            _compile,
+            _one_of(COMPILATIONS),
             "Whether the transformer is compiled: none, blocks, or graphs (CUDA graphs as well); "
             "the first step of each size takes a minute longer.",
         ),
@@ -235,7 +210,9 @@ class Settings:
     open_browser: Annotated[
         bool, Setting(_switch, "Show the page on this machine's screen once it is up.")
     ] = False
-    theme: Annotated[str, Setting(_theme, f"Look of the page: {', '.join(THEMES)}.")] = "system"
+    theme: Annotated[str, Setting(_one_of(THEMES), f"Look of the page: {', '.join(THEMES)}.")] = (
+        "system"
+    )
     mcp_server: Annotated[
         bool,
         Setting(_switch, "Offer the page's endpoint as an MCP tool, where gradio[mcp] is there."),
