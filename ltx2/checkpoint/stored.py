@@ -29,6 +29,23 @@ DTYPES = {
 """PyTorch's types by the names that files use."""
 
 
+_PIECE = 2**24
+"""Bytes read at once where there is no reading into memory that is there already."""
+
+
+def read_at(file: int, memory: memoryview, start: int) -> int:
+    """Bytes of an open file that came into memory, from byte `start` on; 0 behind its end.
+
+    On Windows only one thread at a time may read from `file`.
+    """
+    if hasattr(os, "preadv"):
+        return os.preadv(file, [memory], start)
+    os.lseek(file, start, os.SEEK_SET)
+    piece = os.read(file, min(len(memory), _PIECE))
+    memory[: len(piece)] = piece
+    return len(piece)
+
+
 @dataclass(frozen=True)
 class StoredTensor:
     """Where in a file the values of a tensor lie.
@@ -78,7 +95,7 @@ class StoredTensor:
         view = values.view(-1).view(torch.uint8).numpy().data
         done = 0
         while done < self.num_bytes:
-            count = os.preadv(file, [view[done:]], self.start + done)
+            count = read_at(file, view[done:], self.start + done)
             if not count:
                 raise CheckpointError(
                     f"{self.path.name} was cut off while its model was used.",

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from ltx2.checkpoint.reader import Part
-from ltx2.checkpoint.stored import StoredTensor
+from ltx2.checkpoint.stored import StoredTensor, read_at
 from ltx2.errors import CheckpointError
 from ltx2.runtime.memory import free_main_memory
 
@@ -184,7 +184,7 @@ class _Files:
         while done < wanted:
             file = self._file(stretch.path, is_direct=self._is_direct)
             try:
-                count = os.preadv(file, [view[done:]], stretch.start + done)
+                count = read_at(file, view[done:], stretch.start + done)
             except OSError as error:
                 if not self._is_direct:
                     raise _unreadable(stretch.path, error) from error
@@ -199,7 +199,10 @@ class _Files:
 
     def copy(self, stored: StoredTensor) -> Tensor:
         """A tensor as it is stored."""
-        return stored.read(self._file(stored.path, is_direct=False))
+        try:
+            return stored.read(self._file(stored.path, is_direct=False))
+        except OSError as error:
+            raise _unreadable(stored.path, error) from error
 
     def _file(self, path: Path, *, is_direct: bool) -> int:
         key = path, is_direct

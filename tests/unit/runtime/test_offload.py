@@ -35,6 +35,17 @@ def test_a_clip_made_with_weights_that_visit_is_the_same_to_the_bit(folder, usua
     assert np.array_equal(made.waveform, expected.waveform)
 
 
+def test_files_are_read_where_the_system_cannot_read_into_memory_at_a_place(
+    folder, usual, monkeypatch
+):
+    """As on Windows; in pieces, of which the last is short."""
+    dtype, expected = usual
+    monkeypatch.delattr("os.preadv")
+    monkeypatch.setattr("ltx2.checkpoint.stored._PIECE", 5000)
+    made = ltx2.load(folder, dtype=dtype, offload="disk")(REQUEST)
+    assert np.array_equal(made.frames, expected.frames)
+
+
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.__name__)
 def test_bits_of_quantised_files_visit_too(tmp_path, layout):
     folder = write_tiny_model(tmp_path / "tiny", encoded(layout)[0])
