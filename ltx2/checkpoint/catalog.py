@@ -19,6 +19,8 @@ from ltx2.checkpoint.sources import (
     DISTILLED_KEY,
     MODEL_FILE,
     SUFFIX,
+    TRANSFORMER_2_3,
+    TRANSFORMER_19B,
     known_transformer,
     open_checkpoint,
 )
@@ -38,9 +40,6 @@ FINGERPRINT_19B = "aca7b0bbf8415e9c98360750268915fc"
 FINGERPRINT_EARLY_DISTILLED = "3b4af458733cd7e2db7bb9a26253d39f"
 """Of the distilled file's first upload, whose video decoder expects a noise level."""
 FINGERPRINT_2_3 = "f3a83ecf3995dcc4fae2d27e08ad5767"
-TRANSFORMER_19B = "c567aaa37d5ed7454c73aa6024458661"
-TRANSFORMER_2_3 = "1c55afad76ed33c112a2978550b524d1"
-"""Of the transformer alone."""
 
 DISTILLED_SIGMAS = (1.0, 0.99375, 0.9875, 0.98125, 0.975, 0.909375, 0.725, 0.421875, 0.0)
 """Noise levels that the distilled checkpoint was trained for."""

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -28,11 +27,9 @@ from ltx2.checkpoint.loader import (
     build_vocoder,
 )
 from ltx2.checkpoint.reader import TensorInfo
+from ltx2.checkpoint.sources import CONFIGS
 from ltx2.model.config import FeatureProjectionConfig
 from ltx2.model.text import FeatureProjection, ModalityProjections
-
-CONFIGS = Path(__file__).with_name("configs")
-"""Metadata of the published files, as their headers state it."""
 
 # The text model of Gemma 3 12B.
 TEXT_LAYERS, TEXT_WIDTH, TEXT_INSIDE = 48, 3840, 15_360

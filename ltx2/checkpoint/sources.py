@@ -48,12 +48,14 @@ MAX_FILES = 500
 """Looked at in one folder; nobody has more."""
 
 CONFIGS = Path(__file__).with_name("configs")
+"""Metadata of the published files, as their headers state it."""
 
-_KNOWN_TRANSFORMERS = {
-    "c567aaa37d5ed7454c73aa6024458661": "ltx-2-19b.json",
-    "1c55afad76ed33c112a2978550b524d1": "ltx-2.3-22b.json",
-}
-"""Published metadata by the transformer's fingerprint, for files that lost theirs."""
+TRANSFORMER_19B = "c567aaa37d5ed7454c73aa6024458661"
+TRANSFORMER_2_3 = "1c55afad76ed33c112a2978550b524d1"
+"""Fingerprints of the published transformers alone."""
+
+_KNOWN_TRANSFORMERS = {TRANSFORMER_19B: "ltx-2-19b.json", TRANSFORMER_2_3: "ltx-2.3-22b.json"}
+"""Published metadata by the transformer, for files that lost theirs."""
 
 _PARTS = {
     "ltx-2-19b.json": {

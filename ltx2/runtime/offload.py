@@ -18,6 +18,7 @@ from ltx2.checkpoint.components import (
 )
 from ltx2.checkpoint.loader import Networks
 from ltx2.checkpoint.reader import CheckpointFile, Part
+from ltx2.model.video_vae.layers import lay_out
 from ltx2.runtime.streaming import BlockStream, Stored, find_homes
 from ltx2.runtime.visitors import visits
 
@@ -36,6 +37,7 @@ def stream_networks(
         file: with the values of tensors on the meta device.
     """
     vae = networks.video_vae
+    lay_out(vae, device)  # loading laid them out for the main memory that they wait in
     runs: list[tuple[Component, nn.Module, Sequence[Sequence[nn.Module]]]] = [
         (TRANSFORMER, networks.transformer, [list(networks.transformer.transformer_blocks)]),
         (FEATURE_PROJECTION, networks.projection, [[networks.projection]]),
