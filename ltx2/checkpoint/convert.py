@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ltx2.checkpoint.components import FEATURE_PROJECTION
-from ltx2.checkpoint.diffusers_config import CLASSES, to_diffusers_configs
+from ltx2.checkpoint.diffusers_config import CLASSES, NONSENSE, to_diffusers_configs
 from ltx2.checkpoint.keymaps import FOLDERS, to_diffusers
 from ltx2.checkpoint.reader import CheckpointFile, Part
 from ltx2.checkpoint.sources import DIFFUSERS_INDEX
@@ -57,10 +57,9 @@ def write_diffusers_folder(file: CheckpointFile, folder: Path, *, is_distilled: 
             f"{file.path.name} holds weights in fewer bits, which diffusers reads in other ways.",
             next_step="Convert the file with bfloat16 weights.",
         )
-    weight = next(iter(sorted(FEATURE_PROJECTION.own(file.tensors).items(), reverse=True)), None)
-    hidden = int(file.config.get("transformer", {}).get("caption_channels", 3840))
-    num_states = 49 if weight is None else weight[1].shape[-1] // hidden
-    configs = to_diffusers_configs(file.config, num_states=num_states, is_distilled=is_distilled)
+    configs = to_diffusers_configs(
+        file.config, num_states=_num_states(file), is_distilled=is_distilled
+    )
     places: dict[str, dict[str, Place]] = {name: {} for name in FOLDERS}
     for official, (name, theirs) in to_diffusers(file.stored).items():
         places[name][theirs] = file.stored[official]
@@ -86,6 +85,19 @@ def write_diffusers_folder(file: CheckpointFile, folder: Path, *, is_distilled: 
         raise _unwritable(folder, error) from error
     for name in FOLDERS:
         copy_tensors(folder / name / WEIGHTS_FILE, places[name], {"format": "pt"})
+
+
+def _num_states(file: CheckpointFile) -> int:
+    """Hidden states of the text encoder that the text's projection takes."""
+    weight = next(iter(sorted(FEATURE_PROJECTION.own(file.tensors).items(), reverse=True)), None)
+    try:
+        hidden = int(file.config.get("transformer", {}).get("caption_channels", 3840))
+        return 49 if weight is None else weight[1].shape[-1] // hidden
+    except NONSENSE as error:
+        raise CheckpointError(
+            f"The configuration of {file.path.name} cannot be used ({error!r}).",
+            next_step="Use an unchanged LTX-2 or LTX-2.3 checkpoint.",
+        ) from error
 
 
 def copy_tensors(path: Path, tensors: Mapping[str, Place], metadata: Mapping[str, str]) -> None:

@@ -8,6 +8,9 @@ from typing import Any
 
 from ltx2.errors import CheckpointError
 
+NONSENSE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What a configuration that says nonsense makes of reading it."""
+
 Configs = Mapping[str, Mapping[str, Any]]
 """`config.json` by folder."""
 
@@ -97,7 +100,7 @@ def to_official(configs: Configs) -> dict[str, Any]:
             "audio_vae": _audio_vae(configs["audio_vae"]),
             "vocoder": _vocoder(configs["vocoder"]),
         }
-    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+    except NONSENSE as error:
         raise CheckpointError(
             f"The configuration of the diffusers model cannot be used ({error!r}).",
             next_step="Download or copy the folder again.",
@@ -125,7 +128,7 @@ def to_diffusers_configs(
             "audio_vae": _their_audio_vae(config["audio_vae"]),
             "vocoder": _their_vocoder(config["vocoder"], config["audio_vae"]),
         }
-    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+    except NONSENSE as error:
         raise CheckpointError(
             f"The configuration cannot be said in diffusers' words ({error!r}).",
             next_step="Use an unchanged LTX-2 or LTX-2.3 checkpoint.",

@@ -20,7 +20,7 @@ from ltx2.checkpoint.components import (
     VIDEO_CONNECTOR,
     VOCODER,
 )
-from ltx2.checkpoint.lora_layouts import is_lora, lora_shape
+from ltx2.checkpoint.lora_layouts import is_lora, lora_shape, other_adapter
 from ltx2.checkpoint.reader import CheckpointFile, TensorInfo
 from ltx2.checkpoint.sources import changed_components, open_checkpoint
 
@@ -179,6 +179,8 @@ def _details(kind: str, version: Version | None, file: CheckpointFile) -> tuple[
             else False
         )
         return ("doubles      the frame rate" if is_temporal else "doubles      height and width",)
+    if (other := other_adapter(file.tensors)) is not None:
+        return (f"refused      as a {other}, which is another kind of change than a LoRA",)
     return () if version is None or version.can else (f"refused      {version.cannot[0]}",)
 
 

@@ -27,6 +27,7 @@ from ltx2.checkpoint.lora_layouts import (
     is_ignored,
     is_lora,
     is_of_audio,
+    other_adapter,
     split_name,
 )
 from ltx2.checkpoint.reader import CheckpointFile
@@ -100,9 +101,9 @@ def read_lora(path: str | Path) -> Lora:
     name = file.path.name
     parts: dict[str, dict[Ending, str]] = {}
     if not is_lora(file.tensors):
-        raise CheckpointError(
-            f"{name} is not a LoRA: no tensor in it ends in .lora_A.weight.", next_step=_NEXT_STEP
-        )
+        kind = other_adapter(file.tensors)
+        why = f"it is a {kind}" if kind else "no tensor in it ends in .lora_A.weight"
+        raise CheckpointError(f"{name} is not a LoRA: {why}.", next_step=_NEXT_STEP)
     for tensor in file.tensors:
         if is_ignored(tensor):
             continue

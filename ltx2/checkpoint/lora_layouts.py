@@ -116,6 +116,13 @@ def is_lora(names: Iterable[str]) -> bool:
     return any(re.fullmatch(pattern, name) for name in names)
 
 
+def other_adapter(names: Iterable[str]) -> str | None:
+    """The kind of small change of weights that a file holds and that is no LoRA; None otherwise."""
+    marks = {"LoHa": ".hada_w1", "LoKr": ".lokr_w1"}
+    names = list(names)
+    return next((k for k, mark in marks.items() if any(mark in name for name in names)), None)
+
+
 def is_of_audio(module: str) -> bool:
     """Whether a module of the transformer updates the sound, rather than the picture."""
     parts = module.split(".")

@@ -85,3 +85,10 @@ def test_an_encoder_of_another_width_cannot_be_written():
     config["vae"]["encoder_base_channels"] = 64
     with pytest.raises(CheckpointError, match="encoder_base_channels"):
         to_diffusers_configs(config, num_states=49, is_distilled=False)
+
+
+@pytest.mark.parametrize("section", ["transformer", "vae", "audio_vae", "vocoder"])
+@pytest.mark.parametrize("nonsense", [7, [], "much", None])
+def test_a_configuration_that_says_nonsense_is_refused(section, nonsense):
+    with pytest.raises(CheckpointError, match="diffusers' words"):
+        to_diffusers_configs({**CONFIG_19B, section: nonsense}, num_states=49, is_distilled=False)

@@ -96,6 +96,8 @@ PROJECTION = "text_embedding_projection.aggregate_embed.lora_A.weight"
         (WIDE | {"diffusion_model.wide.alpha": torch.zeros(2)}, "more than one alpha"),
         (WIDE | {"diffusion_model.wide.alpha": torch.tensor(torch.inf)}, "by inf"),
         (WIDE | {"diffusion_model.wide.dora_scale": torch.ones(4, 1)}, "DoRA"),
+        ({"lora_unet_wide.hada_w1_a": torch.ones(4, 1)}, "LoHa"),
+        ({"lora_unet_wide.lokr_w1": torch.ones(4, 1)}, "LoKr"),
         (WIDE | {"diffusion_model.wide.hada_w1_a": torch.ones(4, 1)}, "hada_w1_a"),
         (WIDE | {"lora_te_wide.lora_up.weight": torch.ones(4, 1)}, "lora_te_wide"),
         ({"transformer.wide.lora_A.weight": torch.zeros(2, 2)}, "no pair of matrices"),

@@ -132,6 +132,17 @@ def test_in_one_file_a_distilled_model_is_still_one(single, tmp_path, monkeypatc
     assert name_of(open_checkpoint(tmp_path / "again.safetensors")) == "ltx-2-19b-distilled"
 
 
+def test_a_configuration_that_says_nonsense_cannot_be_written(tmp_path):
+    save_checkpoint(
+        tmp_path / "x.safetensors", {"a": torch.ones(1)}, {"config": '{"transformer": 7}'}
+    )
+    with pytest.raises(CheckpointError, match=r"x\.safetensors cannot be used"):
+        write_diffusers_folder(
+            open_checkpoint(tmp_path / "x.safetensors"), tmp_path / "folder", is_distilled=False
+        )
+    assert not (tmp_path / "folder").exists()
+
+
 def in_pieces(folder, count=3):
     """The model in pieces with an index, as the Hub's library writes it."""
     folder.mkdir()
