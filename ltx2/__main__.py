@@ -331,7 +331,9 @@ def generate(  # noqa: PLR0913 - every option of the command is a parameter
 
 @app.command()
 def inspect(
-    path: Annotated[Path, typer.Argument(help="Checkpoint file, model folder, or clip.")],
+    path: Annotated[
+        Path, typer.Argument(help="Checkpoint file, model folder, name of a model, or clip.")
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
     digest: Annotated[
         bool, typer.Option("--digest", help="Read samples of the weights, to tell them apart.")
@@ -344,13 +346,15 @@ def inspect(
             return
         from ltx2.checkpoint.layouts import describe
 
-        description = describe(path, digest=digest)
+        description = describe(_checkpoint(path), digest=digest)
         typer.echo(json.dumps(description.to_json(), indent=2) if as_json else str(description))
 
 
 @app.command()
 def convert(
-    source: Annotated[Path, typer.Argument(help="Checkpoint file, or folder of diffusers.")],
+    source: Annotated[
+        Path, typer.Argument(help="Checkpoint file, folder of diffusers, or name of a model.")
+    ],
     target: Annotated[
         Path, typer.Argument(help="A .safetensors file, or a folder for diffusers; new.")
     ],
@@ -361,7 +365,7 @@ def convert(
     from ltx2.checkpoint.sources import SUFFIX, open_checkpoint
 
     with _errors_in_one_line(cancelled="Cancelled."):
-        file = open_checkpoint(source)
+        file = open_checkpoint(_checkpoint(source))
         if target.suffix == SUFFIX:
             write_single_file(file, target)
         else:
@@ -405,6 +409,14 @@ def download(
             known.get(name, name), on_transfer=show, should_cancel=_ctrl_c.is_set
         )
     typer.echo(f"{name}: {folder}")
+
+
+def _checkpoint(path: Path) -> Path:
+    """What a path means, or the name of a model."""
+    from ltx2.checkpoint.catalog import SUFFIX, locate
+
+    is_path = path.suffix == SUFFIX or os.path.exists(path)  # noqa: PTH110 - never raises
+    return path if is_path else locate(str(path))
 
 
 def _read_recipe(path: Path) -> "Recipe":

@@ -270,7 +270,7 @@ def find_model(name_or_path: str | Path, *, text_encoder: str | Path | None = No
     Raises:
         CheckpointError: there is no such model, or its header is damaged.
     """
-    path = _locate(str(name_or_path))
+    path = locate(str(name_or_path))
     file = open_checkpoint(path)
     if is_lora(file.stored):
         raise CheckpointError(
@@ -426,8 +426,12 @@ def known_model(file: CheckpointFile) -> KnownModel | None:
     return known.get(file.fingerprint) or known.get(known_transformer(file))
 
 
-def _locate(name: str) -> Path:
-    """The checkpoint file; an embedded model goes before a folder here of the same name."""
+def locate(name: str) -> Path:
+    """The checkpoint file of a model; an embedded one goes before a folder here of the same name.
+
+    Raises:
+        CheckpointError: there is none.
+    """
     for folder in _embedded_folders():
         if name == folder.name:
             return folder / MODEL_FILE
@@ -452,7 +456,7 @@ def _locate(name: str) -> Path:
         )
     found = find_cached(name)
     if found is not None:
-        return _locate(str(found))
+        return locate(str(found))
     raise CheckpointError(
         f"There is no model {_shown(path)}.",
         next_step='Use "puppet", or the path of a model folder or .safetensors file.',

@@ -73,11 +73,12 @@ def find_cached(name: str) -> Path | None:
         return None
     repo, file = parsed
     snapshot = cached(repo)
-    advice = f"Download it with `python -m ltx2 download {name}`."
+    command = f"`python -m ltx2 download {name}`"
+    advice = f"Download it with {command}."
     if snapshot is None:
         raise CheckpointError(
             f"There is no model {name[:120]!r} here, neither at that path nor in the Hub's cache.",
-            next_step=f"Check the path. If it is on the Hub: {advice}",
+            next_step=f"Check the path, or download it from the Hub with {command}.",
         )
     if file is not None:
         if not (snapshot / file).exists():

@@ -167,6 +167,8 @@ def test_inspecting_what_holds_nothing_is_one_line(tmp_path):
     assert_refused(run("inspect", tmp_path / "none.mp4"), "none.mp4")
     assert_refused(run("inspect", tmp_path / "none.safetensors"), "none.safetensors")
     assert_refused(run("inspect", text), "text.safetensors")
+    assert_refused(run("inspect", "no-such-model"), "no-such-model")
+    assert_refused(run("inspect", "x" * 400), "There is no model")
 
 
 def test_inspecting_a_checkpoint_says_what_it_holds(model):
@@ -175,6 +177,7 @@ def test_inspecting_a_checkpoint_says_what_it_holds(model):
     assert shown.exit_code == 0
     assert "transformer" in shown.stdout
     description = json.loads(run("inspect", path, "--json").stdout)
+    assert json.loads(run("inspect", "puppet", "--json").stdout)["model"] == "puppet"
     assert description["fingerprint"] in shown.stdout
 
 
