@@ -55,7 +55,7 @@ from ltx2.request import AppliedLora, Guidance, ModelProfile, Recipe, Request
 from ltx2.runtime.allocator import memory_reused
 from ltx2.runtime.anatomy import anatomy_of
 from ltx2.runtime.kernels import choose_attention, compile_blocks
-from ltx2.runtime.memory import choose_placement, look
+from ltx2.runtime.memory import choose_placement, look, offload_beside
 from ltx2.runtime.offload import stream_networks, stream_text_encoder
 from ltx2.runtime.parallel import processes_here
 from ltx2.runtime.placement import (
@@ -133,8 +133,7 @@ def load(  # noqa: PLR0913 - all that can be said of a model
     usual = Request(prompt="any").resolve(found.profile)
     bits = choose_quantization(quantization, device=place)
     anatomy = anatomy_of(found, dtype=str(number).removeprefix("torch."), quantization=quantization)
-    if compilation != "none" and offload == "auto":
-        offload = "none"  # compiled blocks have their weights beside them
+    offload = offload_beside(compilation, offload)
     memory = look(str(place))
     share = None if memory is None else memory.shared_by(processes_here())
     placement = choose_placement(offload, usual, anatomy, share)

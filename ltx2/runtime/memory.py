@@ -73,6 +73,16 @@ class Placement:
 ON_DEVICE = Placement()
 
 
+def offload_beside(compilation: str, offload: str) -> str:
+    """Where weights may wait when the transformer is compiled: nowhere, unless somebody says so.
+
+    Args:
+        compilation: one of `COMPILATIONS`; compiled blocks have their weights beside them.
+        offload: one of `OFFLOADS`.
+    """
+    return "none" if compilation != "none" and offload == "auto" else offload
+
+
 def placements(offload: str, *, is_cuda: bool) -> tuple[Placement, ...]:
     """What may be tried, from the fastest to the one that needs the least memory.
 

@@ -24,6 +24,7 @@ from ltx2.preview import OnPreview
 from ltx2.progress import OnProgress, Progress, ShouldCancel
 from ltx2.request import ModelProfile, Request
 from ltx2.runtime.anatomy import Anatomy, anatomy_of
+from ltx2.runtime.memory import offload_beside
 from ltx2.serving.jobs import Choice, ChosenLora
 from ltx2.serving.shelf import Found, find_weights, roots_of
 from ltx2.settings import Settings
@@ -297,7 +298,7 @@ def _offer(model: str, settings: Settings, weights: Sequence[Found]) -> Offer:
         anatomy_of(found, dtype=settings.dtype, quantization=settings.quantization),
         found.file.size_bytes,
         lambda: found.file.digest,
-        settings.offload,
+        offload_beside(settings.compile, settings.offload),
         frozenset("time" if is_temporal(file) else "space" for file in find_upsamplers(found)),
         _guides(loras),
         exchange,

@@ -55,7 +55,7 @@ def plan_clips(file: Path, settings: Settings) -> Iterator[Planned]:
             offer.anatomy,
             look(settings.device),
             None,
-            offload=settings.offload,
+            offload=offer.offload,
         )
         yield Planned(name, f"{_described(member)}. {found.sentence}".strip())
 

@@ -167,6 +167,15 @@ def test_what_is_not_offered_is_refused(choice, said):
     assert caught.value.next_step
 
 
+@pytest.mark.parametrize(
+    ("offload", "compilation", "expected"),
+    [("auto", "none", "auto"), ("auto", "blocks", "none"), ("disk", "none", "disk")],
+)
+def test_a_model_is_offered_with_what_loading_does_with_its_weights(offload, compilation, expected):
+    offers = open_offers(Settings(device="cpu", offload=offload, compile=compilation))
+    assert {offer.offload for offer in offers} == {expected}
+
+
 def test_the_embedded_model_is_offered_without_loading_it(puppet_folder):
     offers = open_offers(Settings(device="cpu"))
     puppet = next(offer for offer in offers if offer.name == "puppet")
