@@ -52,6 +52,18 @@ def test_no_tab_has_a_serious_barrier(browser, address, colors, size):
     page.context.close()
 
 
+@needs_axe
+@in_every_look
+def test_no_way_to_start_a_clip_has_a_serious_barrier(browser, address, colors, size):
+    page = opened(browser, address, color_scheme=colors, viewport=size)
+    for mode in ("Image", "Audio", "Video", "Dialogue"):
+        page.locator("#mode").get_by_label(mode, exact=True).check()
+        area = "#composer" if mode == "Dialogue" else f"#from-{mode.lower()}"
+        page.locator(area).wait_for()
+        assert barriers(page) == [], mode
+    page.context.close()
+
+
 def tab_to(page, name):
     """Presses Tab until the element of this name has the keyboard."""
     for _ in range(60):
