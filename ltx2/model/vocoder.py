@@ -1,12 +1,11 @@
 """Log-mel spectrograms to waveforms: the HiFi-GAN generator (Kong et al. 2020), in stereo."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
@@ -74,10 +73,16 @@ class VocoderConfig:
         )
 
 
-class ResidualStack(nn.Module):
-    """Pairs of a dilated and a plain convolution, each pair with an identity path."""
+Activation = Callable[[int], nn.Module]
+"""Makes an activation for features of so many channels."""
 
-    def __init__(self, channels: int, kernel: int, dilations: tuple[int, ...]) -> None:
+
+class ResidualStack(nn.Module):
+    """Pairs of a dilated and a plain convolution, each after an activation, beside an identity."""
+
+    def __init__(
+        self, channels: int, kernel: int, dilations: tuple[int, ...], activation: Activation
+    ) -> None:
         super().__init__()
 
         def conv(dilation: int) -> nn.Conv1d:
@@ -85,45 +90,82 @@ class ResidualStack(nn.Module):
 
         self.convs1 = nn.ModuleList(conv(d) for d in dilations)
         self.convs2 = nn.ModuleList(conv(1) for _ in dilations)
+        self.acts1 = nn.ModuleList(activation(channels) for _ in dilations)
+        self.acts2 = nn.ModuleList(activation(channels) for _ in dilations)
 
     def forward(self, x: Tensor) -> Tensor:
         """Features [B, C, S] of the same shape."""
-        for dilated, plain in zip(self.convs1, self.convs2, strict=True):
-            h = dilated(F.leaky_relu(x, LEAKY_SLOPE))
-            x = x + plain(F.leaky_relu(h, LEAKY_SLOPE))
+        for before, dilated, between, plain in zip(
+            self.acts1, self.convs1, self.acts2, self.convs2, strict=True
+        ):
+            x = x + plain(between(dilated(before(x))))
         return x
 
 
-class Vocoder(nn.Module):
-    """Waveform [B, 2, S] in -1..1 of log-mel spectrograms [B, 2, L, M]; S = L times ∏rates."""
+class Generator(nn.Module):
+    """Stages of an upsampling and residual stacks, in the names of the published vocoders.
 
-    def __init__(self, config: VocoderConfig) -> None:
+    Args:
+        config: sizes.
+        activation: in the residual stacks.
+        before_upsampling: what each upsampling sees its input through.
+        last_activation: before the last convolution.
+        last_bias: whether the last convolution has one.
+    """
+
+    def __init__(
+        self,
+        config: VocoderConfig,
+        *,
+        activation: Activation,
+        before_upsampling: nn.Module,
+        last_activation: Activation,
+        last_bias: bool,
+    ) -> None:
         super().__init__()
-        self.config = config
-        self.sample_rate = config.sample_rate
         self.stacks_per_stage = len(config.residual_kernels)
+        self.before_upsampling = before_upsampling
         channels = config.initial_channels
         self.conv_pre = nn.Conv1d(config.num_channels * config.mel_bins, channels, 7, padding=3)
         self.ups = nn.ModuleList()
         self.resblocks = nn.ModuleList()
         for rate, kernel in zip(config.rates, config.kernels, strict=True):
+            padding = (kernel - rate) // 2
             self.ups.append(
-                nn.ConvTranspose1d(
-                    channels, channels // 2, kernel, stride=rate, padding=(kernel - rate) // 2
-                )
+                nn.ConvTranspose1d(channels, channels // 2, kernel, stride=rate, padding=padding)
             )
             channels //= 2
             shapes = zip(config.residual_kernels, config.residual_dilations, strict=True)
-            self.resblocks.extend(ResidualStack(channels, k, d) for k, d in shapes)
-        self.conv_post = nn.Conv1d(channels, config.num_channels, 7, padding=3)
+            self.resblocks.extend(ResidualStack(channels, k, d, activation) for k, d in shapes)
+        self.act_post = last_activation(channels)
+        self.conv_post = nn.Conv1d(channels, config.num_channels, 7, padding=3, bias=last_bias)
 
     def forward(self, mel: Tensor) -> Tensor:
-        """Waveform of log-mel spectrograms [B, 2, L, M]."""
+        """Waveform [B, C, S] of log-mel spectrograms [B, C, L, M]; S = L times ∏rates."""
         x = self.conv_pre(rearrange(mel, "b c l m -> b (c m) l"))
         for stage, upsample in enumerate(self.ups):
-            x = upsample(F.leaky_relu(x, LEAKY_SLOPE))
+            x = upsample(self.before_upsampling(x))
             first = stage * self.stacks_per_stage
             stacks = self.resblocks[first : first + self.stacks_per_stage]
             x = torch.stack([stack(x) for stack in stacks]).mean(dim=0)
-        # The released generator leaves the last slope at the framework's default of 0.01.
-        return torch.tanh(self.conv_post(F.leaky_relu(x)))
+        return self.conv_post(self.act_post(x))
+
+
+class Vocoder(Generator):
+    """Waveform [B, 2, S] in -1..1 of log-mel spectrograms [B, 2, L, M]; S = L times ∏rates."""
+
+    def __init__(self, config: VocoderConfig) -> None:
+        super().__init__(
+            config,
+            activation=lambda _: nn.LeakyReLU(LEAKY_SLOPE),
+            before_upsampling=nn.LeakyReLU(LEAKY_SLOPE),
+            # The released generator leaves the last slope at the framework's default of 0.01.
+            last_activation=lambda _: nn.LeakyReLU(),
+            last_bias=True,
+        )
+        self.config = config
+        self.sample_rate = config.sample_rate
+
+    def forward(self, mel: Tensor) -> Tensor:
+        """Waveform of log-mel spectrograms [B, 2, L, M]."""
+        return torch.tanh(super().forward(mel))

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from ltx2.errors import CheckpointError
 from ltx2.model.audio_vae.mel import mel_filters
-from ltx2.model.vocoder import VocoderConfig
+from ltx2.model.vocoder import Generator, VocoderConfig
 
 FILTER_TAPS = 12
 """Of the filters around an activation, which double and halve the sample rate."""
@@ -101,8 +101,8 @@ class WidebandVocoder(nn.Module):
         super().__init__()
         self.config = config
         self.sample_rate = config.sample_rate
-        self.vocoder = _Generator(config.narrow)
-        self.bwe_generator = _Generator(config.wide)
+        self.vocoder = _generator(config.narrow)
+        self.bwe_generator = _generator(config.wide)
         self.mel_stft = _LogMel(config)
 
     def forward(self, mel: Tensor) -> Tensor:
@@ -116,57 +116,14 @@ class WidebandVocoder(nn.Module):
         return wide[..., : length * ratio]
 
 
-class _Generator(nn.Module):
-    def __init__(self, config: VocoderConfig) -> None:
-        super().__init__()
-        self.stacks_per_stage = len(config.residual_kernels)
-        channels = config.initial_channels
-        self.conv_pre = nn.Conv1d(config.num_channels * config.mel_bins, channels, 7, padding=3)
-        self.ups = nn.ModuleList()
-        self.resblocks = nn.ModuleList()
-        for rate, kernel in zip(config.rates, config.kernels, strict=True):
-            padding = (kernel - rate) // 2
-            self.ups.append(
-                nn.ConvTranspose1d(channels, channels // 2, kernel, stride=rate, padding=padding)
-            )
-            channels //= 2
-            shapes = zip(config.residual_kernels, config.residual_dilations, strict=True)
-            self.resblocks.extend(_ResidualStack(channels, k, d) for k, d in shapes)
-        self.act_post = _Activation(channels)
-        self.conv_post = nn.Conv1d(channels, config.num_channels, 7, padding=3, bias=False)
-
-    def forward(self, mel: Tensor) -> Tensor:
-        """Waveform [B, C, S] of [B, C, L, M]."""
-        x = self.conv_pre(rearrange(mel, "b c l m -> b (c m) l"))
-        for stage, upsample in enumerate(self.ups):
-            x = upsample(x)
-            first = stage * self.stacks_per_stage
-            stacks = self.resblocks[first : first + self.stacks_per_stage]
-            x = torch.stack([stack(x) for stack in stacks]).mean(dim=0)
-        return self.conv_post(self.act_post(x))
-
-
-class _ResidualStack(nn.Module):
-    """Pairs of a dilated and a plain convolution, each after an activation."""
-
-    def __init__(self, channels: int, kernel: int, dilations: tuple[int, ...]) -> None:
-        super().__init__()
-
-        def conv(dilation: int) -> nn.Conv1d:
-            return nn.Conv1d(channels, channels, kernel, dilation=dilation, padding="same")
-
-        self.convs1 = nn.ModuleList(conv(d) for d in dilations)
-        self.convs2 = nn.ModuleList(conv(1) for _ in dilations)
-        self.acts1 = nn.ModuleList(_Activation(channels) for _ in dilations)
-        self.acts2 = nn.ModuleList(_Activation(channels) for _ in dilations)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Features [B, C, S] of the same shape."""
-        for before, dilated, between, plain in zip(
-            self.acts1, self.convs1, self.acts2, self.convs2, strict=True
-        ):
-            x = x + plain(between(dilated(before(x))))
-        return x
+def _generator(config: VocoderConfig) -> Generator:
+    return Generator(
+        config,
+        activation=_Activation,
+        before_upsampling=nn.Identity(),
+        last_activation=_Activation,
+        last_bias=False,
+    )
 
 
 class _Activation(nn.Module):
