@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, cast
 import typer
 
 from ltx2.errors import CheckpointError, GenerationCancelled, LTX2Error, MediaError, RequestError
+from ltx2.geometry import enlarged_multiple
 from ltx2.given_options import GivenOptions, parse_upscale
 from ltx2.plan_command import plan
 from ltx2.progress import ignore_progress
@@ -178,9 +179,9 @@ def generate(  # noqa: PLR0913 - every option of the command is a parameter
     upscale: Annotated[
         str | None,
         typer.Option(
-            metavar="space|time,...",
-            help="Stages that double the size or frame rate; --width, --height and --frame-rate "
-            "are the result's.",
+            metavar="space|space-1.5|time,...",
+            help="Stages that enlarge the picture, to 2 or 1.5 times, or double the frame rate; "
+            "--width, --height and --frame-rate are the result's.",
         ),
     ] = None,
     refiner: Annotated[
@@ -305,6 +306,8 @@ def generate(  # noqa: PLR0913 - every option of the command is a parameter
                 for difference in pipeline.differences_from(made_by):
                     typer.echo(f"Warning: {difference} The clip will differ.", err=True)
             request = _with_guidance(request, pipeline.profile, guidance)
+            if team.rank == 0:
+                _tell_snapped(request, pipeline.profile)
             if best_of == 1 and team.size > 1:
                 share_tokens(pipeline.networks.transformer, team)
             with _progress_bars() if team.rank == 0 else nullcontext(ignore_progress) as show:
@@ -558,6 +561,20 @@ def _with_guidance(
             usual = getattr(request, name) or getattr(profile, name)
             values[name] = {**usual.model_dump(), **scales}
     return type(request)(**values)
+
+
+def _tell_snapped(request: "Request", profile: "ModelProfile") -> None:
+    """Says where the model makes another size than was asked for, before the minutes of work."""
+    made = request.resolve(profile)
+    asked = (request.width or made.width, request.height or made.height)
+    if asked != (made.width, made.height):
+        multiple = enlarged_multiple(request.upscale, profile.spatial_multiple)
+        typer.echo(
+            f"Note: {asked[0]} x {asked[1]} pixels become {made.width} x {made.height}, as width "
+            f"and height divide by {multiple}"
+            + (f" with --upscale {','.join(request.upscale)}." if request.upscale else "."),
+            err=True,
+        )
 
 
 @contextmanager

@@ -6,8 +6,10 @@ width, `f h w` the same on the latent grid, `T` tokens, `D` width of a stream, `
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,77 @@ def snap_num_frames(num_frames: float, temporal: int, *, at_most: float = math.i
 def snap_size(pixels: int, multiple: int) -> int:
     """Nearest positive multiple; ties go up."""
     return max(1, (pixels + multiple // 2) // multiple) * multiple
+
+
+Enlarging = Literal["space", "space-1.5", "time"]
+"""What a stage after the first one enlarges: height and width, to 2 or 1.5 times as many pixels
+along each, or the frame rate, to twice as many pictures."""
+
+_IN_SPACE = {"space": Fraction(2), "space-1.5": Fraction(3, 2), "time": Fraction(1)}
+_IN_TIME = {"space": 1, "space-1.5": 1, "time": 2}
+
+ENLARGINGS: tuple[Enlarging, ...] = ("space", "space-1.5", "time")
+
+
+@dataclass(frozen=True)
+class StageSize:
+    """What a clip has in one of the stages that make it.
+
+    Attributes:
+        height, width, num_frames, frame_rate: of the clip in this stage.
+        shrink: how much smaller its pictures are than the result's; `slow` the same for its
+            frame rate.
+    """
+
+    height: int
+    width: int
+    num_frames: int
+    frame_rate: float
+    shrink: Fraction
+    slow: int
+
+
+def growth(stages: Sequence[Enlarging]) -> tuple[Fraction, int]:
+    """How much larger, and how much faster, a clip is after all of these stages."""
+    return (
+        math.prod((_IN_SPACE[stage] for stage in stages), start=Fraction(1)),
+        math.prod(_IN_TIME[stage] for stage in stages),
+    )
+
+
+def stage_sizes(
+    stages: Sequence[Enlarging], height: int, width: int, num_frames: int, frame_rate: float
+) -> tuple[StageSize, ...]:
+    """Sizes in the first stage and after each that follows.
+
+    Args:
+        stages: those after the first one.
+        height, width: of the result, multiples of `enlarged_multiple`.
+        num_frames, frame_rate: of the result.
+    """
+    sizes = []
+    for index in range(len(stages) + 1):
+        shrink, slow = growth(stages[index:])
+        sizes.append(
+            StageSize(
+                int(height / shrink),
+                int(width / shrink),
+                (num_frames - 1) // slow + 1,
+                frame_rate / slow,
+                shrink,
+                slow,
+            )
+        )
+    return tuple(sizes)
+
+
+def enlarged_multiple(stages: Sequence[Enlarging], multiple: int) -> int:
+    """What sizes have to divide by for a multiple of `multiple` in every stage.
+
+    A stage to 1.5 times the size turns 2 latent pixels into 3, so that 96 px come of 64.
+    """
+    shrinks = [growth(stages[index:])[0] for index in range(len(stages) + 1)]
+    return multiple * math.lcm(*(shrink.numerator for shrink in shrinks))
 
 
 def num_audio_latents(num_frames: int, frame_rate: float, latents_per_second: float) -> int:

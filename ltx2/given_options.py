@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ltx2.errors import RequestError
+from ltx2.geometry import ENLARGINGS, Enlarging
 
 if TYPE_CHECKING:
     from ltx2.conditions import Span
     from ltx2.inputs import Inputs
-
-AXES = ("space", "time")
 
 
 @dataclass(frozen=True)
@@ -111,20 +110,21 @@ class GivenOptions:
         return tuple(sources)
 
 
-def parse_upscale(text: str) -> tuple[str, ...]:
-    """Stages of a list such as "space,space,time".
+def parse_upscale(text: str) -> tuple[Enlarging, ...]:
+    """Stages of a list such as "space,space-1.5,time".
 
     Raises:
         RequestError: it is none.
     """
-    axes = tuple(part.strip() for part in text.split(","))
-    if not all(axis in AXES for axis in axes):
+    said = [part.strip() for part in text.split(",")]
+    stages = tuple(stage for part in said for stage in ENLARGINGS if part == stage)
+    if len(stages) != len(said):
         raise RequestError(
             f"--upscale is {text!r}.",
-            next_step='Write "space" for twice the size and "time" for twice the frame rate, as in '
-            "space,time.",
+            next_step='Write "space" for twice the size, "space-1.5" for 1.5 times and "time" for '
+            "twice the frame rate, as in space,time.",
         )
-    return axes
+    return stages
 
 
 def _parse_image(text: str) -> tuple[Path, float, float]:

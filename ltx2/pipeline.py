@@ -43,7 +43,7 @@ from ltx2.generation.refining import Refining, find_refining
 from ltx2.generation.sampling import sample
 from ltx2.generation.stages import Stage, stages_of
 from ltx2.generation.states import begin, initial_states
-from ltx2.geometry import num_audio_latents, num_samples
+from ltx2.geometry import growth, num_audio_latents, num_samples
 from ltx2.inputs import Inputs
 from ltx2.model.config import CrossTimestep
 from ltx2.model.quantized import EightBits
@@ -423,7 +423,7 @@ class Pipeline:
     def _windows(self, request: Request, canvas: Canvas) -> tuple[tuple[int, int], ...]:
         """Frames [start, stop) of the parts that are made one after another."""
         # A stage that doubles the frame rate begins with every other latent.
-        every = 2 ** request.upscale.count("time")
+        _, every = growth(request.upscale)
         step = self.networks.video_vae.compression.temporal * every
         latents = canvas.free_latents
         free = [latents[0], *(any(latents[i : i + every]) for i in range(1, len(latents), every))]

@@ -37,7 +37,8 @@ def plan(  # noqa: PLR0913 - every option of the command is a parameter
     frame_rate: Annotated[float | None, typer.Option(help="Pictures per second.")] = None,
     steps: Annotated[int | None, typer.Option(help="Denoising steps.")] = None,
     upscale: Annotated[
-        str | None, typer.Option(metavar="space|time,...", help="Stages, as for `generate`.")
+        str | None,
+        typer.Option(metavar="space|space-1.5|time,...", help="Stages, as for `generate`."),
     ] = None,
     dtype: Annotated[str, typer.Option(help='"float32", "bfloat16", ...')] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,

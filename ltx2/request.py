@@ -1,6 +1,7 @@
 """What is asked of the model, what a model can do, and the recipe that a clip carries."""
 
 import math
+from fractions import Fraction
 from itertools import pairwise
 from typing import Any, Literal, Self
 
@@ -8,7 +9,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from ltx2.conditions import MAX_KEYFRAMES, MAX_SOURCE_S, InputFile, Keyframe, Reference, Source
 from ltx2.errors import RequestError
-from ltx2.geometry import snap_num_frames, snap_size
+from ltx2.geometry import (
+    Enlarging,
+    enlarged_multiple,
+    growth,
+    snap_num_frames,
+    snap_size,
+)
 from ltx2.prompting.vocabulary import Vocabulary
 from ltx2.timeline import FreeParts, free_parts
 
@@ -160,8 +167,9 @@ class Request(BaseModel):
             or follow the number of video tokens, as in diffusers.
         cross_timestep: which noise level drives the attention between picture and sound; None
             follows the checkpoint.
-        upscale: stages after the first one, each doubling the size or the frame rate. Width,
-            height and frame rate are those of the result.
+        upscale: stages after the first one, each enlarging the size to 2 ("space") or 1.5 times
+            ("space-1.5"), or doubling the frame rate ("time"). Width, height and frame rate are
+            those of the result.
         image_crf: see the profile.
         window_s: longest part made at once; a longer clip is made of parts that overlap.
         overlap_s: how much of what is there a part sees; usually 1 s, in short parts half of one.
@@ -188,7 +196,7 @@ class Request(BaseModel):
     sampler: Literal["euler", "gradient_estimation", "res_2s"] = "euler"
     schedule: Literal["constant", "tokens"] = "constant"
     cross_timestep: Literal["own", "gate_from_other", "other"] | None = None
-    upscale: tuple[Literal["space", "time"], ...] = Field(default=(), max_length=4)
+    upscale: tuple[Enlarging, ...] = Field(default=(), max_length=4)
     image_crf: int | None = Field(default=None, ge=0, le=51)
     window_s: float | None = Field(default=None, gt=0.0, le=MAX_DURATION_S)
     overlap_s: float | None = Field(default=None, gt=0.0, le=60.0)
@@ -223,7 +231,7 @@ class Request(BaseModel):
         """What is generated of a resolved request's clip."""
         assert self.num_frames is not None
         assert self.frame_rate is not None
-        rest_s = profile.temporal_multiple * 2 ** self.upscale.count("time") / self.frame_rate
+        rest_s = profile.temporal_multiple * growth(self.upscale)[1] / self.frame_rate
         parts = free_parts(self.sources, self.num_frames / self.frame_rate, rest_s=rest_s)
         return FreeParts(
             () if self.makes == "audio" else parts.video,
@@ -284,6 +292,13 @@ class AppliedLora(BaseModel):
         """The factor of what it changes of the sound."""
         return self.strength if self.audio_strength is None else self.audio_strength
 
+    @property
+    def shown_strength(self) -> str:
+        """Of the picture, and of the sound where it is another: "0.8" or "0.8/0.2"."""
+        if self.strength == self.strength_of_sound:
+            return f"{self.strength:g}"
+        return f"{self.strength:g}/{self.strength_of_sound:g}"
+
 
 class Recipe(BaseModel):
     """Everything needed to make a clip again; written into the file as JSON.
@@ -310,7 +325,7 @@ class Recipe(BaseModel):
 
 def _shape(request: Request, profile: ModelProfile) -> dict[str, Any]:
     """Length, frame rate, size and window of a request, snapped to what the model makes."""
-    in_space, in_time = (2 ** request.upscale.count(axis) for axis in ("space", "time"))
+    in_space, in_time = growth(request.upscale)
     frame_rate = request.frame_rate or profile.frame_rate * in_time
     videos = [source.file for source in request.sources if source.gives_video]
     if request.frame_rate is None and videos:
@@ -329,15 +344,16 @@ def _shape(request: Request, profile: ModelProfile) -> dict[str, Any]:
         )
     usual = _usual_size(request, profile, in_space)
     height, width = request.height or usual[0], request.width or usual[1]
-    smallest, largest = profile.min_size * in_space, profile.max_size * in_space
+    smallest, largest = round(profile.min_size * in_space), round(profile.max_size * in_space)
+    spatial_multiple = enlarged_multiple(request.upscale, profile.spatial_multiple)
     for name, pixels in (("height", height), ("width", width)):
         if not smallest <= pixels <= largest:
             raise RequestError(
                 f"The {name} is {pixels} px.", next_step=f"Choose {smallest} to {largest} px."
             )
     return {
-        "height": snap_size(height, profile.spatial_multiple * in_space),
-        "width": snap_size(width, profile.spatial_multiple * in_space),
+        "height": snap_size(height, spatial_multiple),
+        "width": snap_size(width, spatial_multiple),
         "duration_s": None,
         "num_frames": snap_num_frames(wanted, multiple, at_most=longest),
         "frame_rate": frame_rate,
@@ -385,7 +401,7 @@ def _overlap_s(request: Request, window_s: float | None) -> float | None:
     return request.overlap_s
 
 
-def _usual_size(request: Request, profile: ModelProfile, in_space: int) -> tuple[int, int]:
+def _usual_size(request: Request, profile: ModelProfile, in_space: Fraction) -> tuple[int, int]:
     """Height and width of a clip whose size is not said: the shape of what is given for it.
 
     No larger than the model's usual picture, unless the stages after the first one enlarge it.
@@ -393,11 +409,11 @@ def _usual_size(request: Request, profile: ModelProfile, in_space: int) -> tuple
     files = [source.file for source in request.sources if source.gives_video]
     files += [keyframe.image for keyframe in request.keyframes]
     if not files:
-        return profile.height * in_space, profile.width * in_space
+        return round(profile.height * in_space), round(profile.width * in_space)
     area = profile.height * profile.width
     shrink = min(1.0, math.sqrt(area / (files[0].height * files[0].width)))
     height, width = (
-        min(max(round(side * shrink), profile.min_size), profile.max_size) * in_space
+        round(min(max(round(side * shrink), profile.min_size), profile.max_size) * in_space)
         for side in (files[0].height, files[0].width)
     )
     return height, width

@@ -154,16 +154,17 @@ def write_tiny_model(folder, checkpoint=None, **changes):
     return folder
 
 
-def write_tiny_upsampler(path, axis):
-    """A random latent upsampler that fits the tiny model; `axis` is "space" or "time"."""
+def write_tiny_upsampler(path, enlarging):
+    """A random latent upsampler that fits the tiny model; for "space", "space-1.5" or "time"."""
     config = {
         "_class_name": "LatentUpsampler",
         "in_channels": tiny_config()["vae"]["latent_channels"],
         "mid_channels": 32,
         "num_blocks_per_stage": 1,
         "dims": 3,
-        "spatial_upsample": axis == "space",
-        "temporal_upsample": axis == "time",
+        "spatial_upsample": enlarging != "time",
+        "temporal_upsample": enlarging == "time",
+        "spatial_scale": 1.5 if enlarging == "space-1.5" else 2.0,
     }
     torch.manual_seed(0)
     upsampler = LatentUpsampler(UpsamplerConfig.from_metadata(config))

@@ -23,6 +23,15 @@ from ltx2.checkpoint.components import (
 from ltx2.checkpoint.lora_layouts import is_lora, lora_shape, other_adapter
 from ltx2.checkpoint.reader import CheckpointFile, TensorInfo
 from ltx2.checkpoint.sources import changed_components, open_checkpoint
+from ltx2.checkpoint.upsamplers import enlarging_of
+from ltx2.errors import CheckpointError
+from ltx2.geometry import Enlarging
+
+_ENLARGED: Mapping[Enlarging, str] = {
+    "space": "height and width, to twice as many pixels",
+    "space-1.5": "height and width, to 1.5 times as many pixels",
+    "time": "the frame rate, to twice as many pictures",
+}
 
 MODEL_KIND = "LTX-2 model"
 LORA_KIND = "LoRA"
@@ -173,12 +182,10 @@ def _details(kind: str, version: Version | None, file: CheckpointFile) -> tuple[
         details += [f"refused      for {shape.refused[:120]!r}"] if shape.refused else []
         return tuple(details)
     if kind == UPSAMPLER_KIND:
-        is_temporal = (
-            bool(file.config.get("temporal_upsample", False))
-            if ("config" in file.metadata)
-            else False
-        )
-        return ("doubles      the frame rate" if is_temporal else "doubles      height and width",)
+        try:
+            return (f"enlarges     {_ENLARGED[enlarging_of(file)]}",)
+        except CheckpointError as error:
+            return (f"refused      {error.message}",)
     if (other := other_adapter(file.tensors)) is not None:
         return (f"refused      as a {other}, which is another kind of change than a LoRA",)
     return () if version is None or version.can else (f"refused      {version.cannot[0]}",)

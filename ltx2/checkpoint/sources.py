@@ -13,7 +13,7 @@ import json
 import logging
 import os.path
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -182,15 +182,26 @@ def _completed(file: CheckpointFile) -> CheckpointFile:
     return CheckpointFile.of(parts, metadata, path=file.path)
 
 
+def comfyui_root(
+    path: Path, *, among: Sequence[str] = (*COMFYUI_MODELS, "checkpoints")
+) -> Path | None:
+    """The folder of models laid out like ComfyUI's that a file lies in; None if it is in none.
+
+    Args:
+        path: of the file, perhaps in folders inside, where ComfyUI looks as well.
+        among: folders that it may be in.
+    """
+    parents = (folder for folder in path.absolute().parents if folder.name in among)
+    return next((folder.parent for folder in parents), None)
+
+
 def _elsewhere(
     path: Path, missing: list[Component], fingerprints: set[str]
 ) -> Iterator[tuple[Part, Mapping[str, str]]]:
     """Parts of other files in the same folder of models that hold missing networks, each once."""
-    # ComfyUI looks into the folders inside these as well.
-    folders = [folder for folder in path.absolute().parents if folder.name in COMFYUI_MODELS]
-    if not folders:
+    root = comfyui_root(path, among=COMFYUI_MODELS)
+    if root is None:
         return
-    root = folders[0].parent
     left = list(missing)
     for name in COMFYUI_OTHERS:
         for other in sorted((root / name).rglob(f"*{SUFFIX}"))[:MAX_FILES]:

@@ -4,8 +4,9 @@ import logging
 
 from ltx2.checkpoint.catalog import SUFFIX, FoundModel
 from ltx2.checkpoint.reader import CheckpointFile
-from ltx2.checkpoint.sources import open_upsampler
+from ltx2.checkpoint.sources import MAX_FILES, comfyui_root, open_upsampler
 from ltx2.errors import CheckpointError
+from ltx2.geometry import Enlarging
 from ltx2.model.config import UpsamplerConfig
 
 logger = logging.getLogger(__name__)
@@ -17,10 +18,20 @@ UPSAMPLER_MARK = "post_upsample_res_blocks."
 """Tensors that only a latent upsampler has."""
 
 
+COMFYUI_FOLDER = "latent_upscale_models"
+"""Where a folder of models laid out like ComfyUI's has them."""
+
+
 def find_upsamplers(found: FoundModel) -> list[CheckpointFile]:
-    """Upsamplers in a model's folder, in the order of their names; that of diffusers comes last."""
+    """Upsamplers of a model, in the order of their names.
+
+    They lie in its folder, then in that of ComfyUI beside it, then in that of diffusers.
+    """
     files = []
-    for path in sorted(found.file.path.parent.glob(f"*{SUFFIX}")):
+    paths = sorted(found.file.path.parent.glob(f"*{SUFFIX}"))
+    if (root := comfyui_root(found.file.path)) is not None:
+        paths += sorted((root / COMFYUI_FOLDER).rglob(f"*{SUFFIX}"))[:MAX_FILES]
+    for path in paths:
         if path == found.file.path or path in found.file.companions:
             continue
         try:
@@ -41,6 +52,6 @@ def find_upsamplers(found: FoundModel) -> list[CheckpointFile]:
     return files
 
 
-def is_temporal(file: CheckpointFile) -> bool:
-    """Whether an upsampler doubles the frame rate, rather than height and width."""
-    return UpsamplerConfig.from_metadata(file.config).temporal
+def enlarging_of(file: CheckpointFile) -> Enlarging:
+    """What an upsampler enlarges."""
+    return UpsamplerConfig.from_metadata(file.config).enlarging

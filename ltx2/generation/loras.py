@@ -78,14 +78,8 @@ def listed(loras: Sequence[AppliedLora]) -> str:
     """LoRAs in words."""
     if not loras:
         return "no LoRA"
-    shown = ", ".join(f"{lora.file} ({_shown(lora)}, {lora.digest[:8]})" for lora in loras)
+    shown = ", ".join(f"{lora.file} ({lora.shown_strength}, {lora.digest[:8]})" for lora in loras)
     return f"the LoRA {shown}" if len(loras) == 1 else f"the LoRAs {shown}"
-
-
-def _shown(lora: AppliedLora) -> str:
-    if lora.strength == lora.strength_of_sound:
-        return f"{lora.strength:g}"
-    return f"{lora.strength:g}/{lora.strength_of_sound:g}"
 
 
 def _applied(lora: Lora, strengths: Strengths) -> AppliedLora:

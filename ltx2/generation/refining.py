@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
 import torch
 
@@ -15,13 +14,19 @@ from ltx2.checkpoint.catalog import SUFFIX, FoundModel, find_lora, loras_of
 from ltx2.checkpoint.loader import load_upsampler
 from ltx2.checkpoint.lora import Lora, LoraStack, read_lora
 from ltx2.checkpoint.reader import CheckpointFile
-from ltx2.checkpoint.upsamplers import find_upsamplers, is_temporal
+from ltx2.checkpoint.upsamplers import enlarging_of, find_upsamplers
 from ltx2.errors import RequestError
+from ltx2.geometry import Enlarging
 from ltx2.model.transformer import Transformer
 from ltx2.model.upsampler import LatentUpsampler
 from ltx2.runtime.small import is_small
 
-Axis = Literal["space", "time"]
+_KINDS: dict[Enlarging, str] = {
+    "space": "spatial-upscaler-x2",
+    "space-1.5": "spatial-upscaler-x1.5",
+    "time": "temporal-upscaler-x2",
+}
+"""What names of published files have in them."""
 
 
 class Refining:
@@ -40,34 +45,34 @@ class Refining:
         self._name = name
         self._files = tuple(files)
         self._lora = lora
-        self._upsamplers: dict[Axis, LatentUpsampler] = {}
+        self._upsamplers: dict[Enlarging, LatentUpsampler] = {}
 
     @property
     def has_lora(self) -> bool:
         """Whether the transformer refines in few steps, without guidance."""
         return self._lora is not None
 
-    def require(self, axes: Sequence[Axis]) -> None:
+    def require(self, stages: Sequence[Enlarging]) -> None:
         """Complain about upsamplers that are not there before any work is done.
 
         Raises:
             RequestError: one is missing.
         """
-        for axis in axes:
-            self._file(axis)
+        for stage in stages:
+            self._file(stage)
 
-    def upsampler(self, axis: Axis, like: torch.Tensor) -> LatentUpsampler:
-        """The upsampler that doubles the size or the frame rate, in the type and place of `like`.
+    def upsampler(self, stage: Enlarging, like: torch.Tensor) -> LatentUpsampler:
+        """The upsampler of a stage, in the type and place of `like`.
 
         Raises:
             RequestError: there is none.
             CheckpointError: its file is damaged.
         """
-        if axis not in self._upsamplers:
-            self._upsamplers[axis] = load_upsampler(
-                self._file(axis), dtype=like.dtype, device=like.device
+        if stage not in self._upsamplers:
+            self._upsamplers[stage] = load_upsampler(
+                self._file(stage), dtype=like.dtype, device=like.device
             )
-        return self._upsamplers[axis]
+        return self._upsamplers[stage]
 
     @contextmanager
     def refined(self, transformer: Transformer) -> Iterator[None]:
@@ -93,15 +98,16 @@ class Refining:
         assert self._lora is not None
         return read_lora(self._lora)
 
-    def _file(self, axis: Axis) -> CheckpointFile:
+    def _file(self, stage: Enlarging) -> CheckpointFile:
         for file in self._files:
-            if is_temporal(file) == (axis == "time"):
+            if enlarging_of(file) == stage:
                 return file
-        kind = "temporal" if axis == "time" else "spatial"
+        here = sorted({enlarging_of(file) for file in self._files})
+        instead = f"ask for {' or '.join(here)} instead" if here else "make the clip without it"
         raise RequestError(
-            f"There is no {kind} upsampler beside the model {self._name}.",
-            next_step=f"Put its file, for example ltx-2-{kind}-upscaler-x2-1.0{SUFFIX}, into the "
-            "model's folder, or make the clip without it.",
+            f"There is no upsampler for the stage {stage!r} beside the model {self._name}.",
+            next_step=f"Put its file, for example ltx-2.3-{_KINDS[stage]}-1.0{SUFFIX}, into the "
+            f"model's folder, or {instead}.",
         )
 
 

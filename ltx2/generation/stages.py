@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from ltx2.diffusion.schedules import (
     DISTILLED_STAGE_2_SIGMAS,
@@ -12,34 +11,25 @@ from ltx2.diffusion.schedules import (
 )
 from ltx2.diffusion.state import Joint
 from ltx2.errors import RequestError
-from ltx2.geometry import VideoCompression
+from ltx2.geometry import Enlarging, StageSize, VideoCompression, stage_sizes
 from ltx2.request import Guidance, ModelProfile, Request
 
 NO_GUIDANCE = Joint(Guidance(), Guidance())
 
 
 @dataclass(frozen=True)
-class Stage:
+class Stage(StageSize):
     """One walk from noise to clean latents.
 
     Attributes:
-        height, width, num_frames, frame_rate: of the clip in this stage.
-        shrink: how much smaller its pictures are than the result's; `slow` the same for its
-            frame rate.
         sigmas: falling noise levels; the first one is how much noise it begins with.
         guidance: of both modalities.
-        upscaled: what of the stage before it was doubled; None for the first stage.
+        upscaled: what of the stage before it was enlarged; None for the first stage.
     """
 
-    height: int
-    width: int
-    num_frames: int
-    frame_rate: float
-    shrink: int
-    slow: int
     sigmas: tuple[float, ...]
     guidance: Joint[Guidance]
-    upscaled: Literal["space", "time"] | None = None
+    upscaled: Enlarging | None = None
 
 
 OWN_STEPS_SHARE = 0.5625
@@ -76,26 +66,21 @@ def stages_of(
     guidance = Joint(request.video_guidance, request.audio_guidance)
     own_steps = max(1, round(OWN_STEPS_SHARE * (request.num_steps or 1)))
     stages: list[Stage] = []
-    for index in range(len(request.upscale) + 1):
-        to_come = request.upscale[index:]
-        shrink, slow = (2 ** to_come.count(axis) for axis in ("space", "time"))
-        height, width = request.height // shrink, request.width // shrink
-        frames = (num_frames - 1) // slow + 1
-        grid = compression.latent_grid(frames, height, width)
+    sizes = stage_sizes(
+        request.upscale, request.height, request.width, num_frames, request.frame_rate
+    )
+    for size, upscaled in zip(sizes, (None, *request.upscale), strict=True):
+        grid = compression.latent_grid(size.num_frames, size.height, size.width)
         sigmas = _sigmas(request, profile, grid)
-        if stages:
+        if upscaled is not None:
             sigmas = refining_sigmas(profile) if refines_in_few_steps else sigmas[-own_steps - 1 :]
+        refines_alone = upscaled is not None and refines_in_few_steps
         stages.append(
             Stage(
-                height,
-                width,
-                frames,
-                request.frame_rate / slow,
-                shrink,
-                slow,
-                sigmas,
-                NO_GUIDANCE if stages and refines_in_few_steps else guidance,
-                request.upscale[index - 1] if stages else None,
+                **vars(size),
+                sigmas=sigmas,
+                guidance=NO_GUIDANCE if refines_alone else guidance,
+                upscaled=upscaled,
             )
         )
     return tuple(stages)

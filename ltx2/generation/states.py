@@ -204,7 +204,7 @@ def _follow(networks: Networks, state: LatentState, given: Given, stage: Stage) 
 
 def _sized(video: Tensor, stage: Stage, state: LatentState) -> Tensor:
     """Pictures [1, 3, F, H, W] at the size of a stage, by averaging."""
-    video = video.to(state.clean)
-    if stage.shrink == 1:
-        return video
-    return F.avg_pool3d(video, (1, stage.shrink, stage.shrink))
+    # Each pixel of the stage averages `numerator` of `denominator` times as many.
+    large, small = stage.shrink.numerator, stage.shrink.denominator
+    video = video.to(state.clean).repeat_interleave(small, -2).repeat_interleave(small, -1)
+    return F.avg_pool3d(video, (1, large, large))

@@ -8,9 +8,11 @@ is an error, never ignored.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from fractions import Fraction
 from typing import Any, Literal
 
 from ltx2.errors import CheckpointError
+from ltx2.geometry import Enlarging
 
 Modality = Literal["video", "audio"]
 
@@ -264,13 +266,15 @@ class FeatureProjectionConfig:
 
 @dataclass(frozen=True)
 class UpsamplerConfig:
-    """A latent upsampler, spatial or temporal, by a factor of two.
+    """A latent upsampler, spatial or temporal.
 
     Attributes:
         num_blocks: residual blocks before and again after the upsampling.
-        temporal: doubles the frames (F to 2F - 1) instead of height and width.
-        rational: the spatial layout of the published 19B file, with a resampler that could
-            also reduce; at a scale of two only its parameter names differ.
+        temporal: doubles the frames (F to 2F - 1) instead of enlarging height and width.
+        rational: the spatial layout of the published 19B and x1.5 files, which enlarges by the
+            scale's numerator and reduces by its denominator; at a scale of two only its parameter
+            names differ.
+        scale: of height and width in the rational layout; 2 in the other one.
     """
 
     in_channels: int = 128
@@ -278,6 +282,14 @@ class UpsamplerConfig:
     num_blocks: int = 4
     temporal: bool = False
     rational: bool = True
+    scale: Fraction = Fraction(2)
+
+    @property
+    def enlarging(self) -> Enlarging:
+        """What it does to a clip."""
+        if self.temporal:
+            return "time"
+        return "space" if self.scale == 2 else "space-1.5"
 
     @classmethod
     def from_metadata(cls, config: Mapping[str, Any]) -> "UpsamplerConfig":
@@ -292,20 +304,29 @@ class UpsamplerConfig:
             raise CheckpointError(
                 f"The upsampler declares spatial_upsample={spatial} and "
                 f"temporal_upsample={temporal}; exactly one of them is supported.",
-                next_step="Use the published x2 spatial or x2 temporal latent upsampler.",
+                next_step=_UPSAMPLERS,
             )
         _require_supported(config, {"dims": 3})
-        if spatial:
-            _require_supported(config, {"spatial_scale": 2.0})
         default = cls()
+        rational = bool(spatial and config.get("rational_resampler", default.rational))
+        scale = config.get("spatial_scale", 2.0) if spatial else 2.0
+        if scale not in ((2.0, 1.5) if rational else (2.0,)):
+            raise CheckpointError(
+                f"The upsampler declares spatial_scale={scale!r} with "
+                f"rational_resampler={rational}, which is not supported.",
+                next_step=_UPSAMPLERS,
+            )
         return cls(
             in_channels=config.get("in_channels", default.in_channels),
             mid_channels=config.get("mid_channels", 512 if temporal else default.mid_channels),
             num_blocks=config.get("num_blocks_per_stage", default.num_blocks),
             temporal=temporal,
-            rational=bool(spatial and config.get("rational_resampler", default.rational)),
+            rational=rational,
+            scale=Fraction(scale),
         )
 
+
+_UPSAMPLERS = "Use the published x2 or x1.5 spatial or x2 temporal latent upsampler."
 
 # What the metadata may say where this code has one way of doing it. The published files spell out
 # many more keys; those absent here are of other model families and are not read by LTX-2.

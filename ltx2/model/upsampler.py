@@ -1,7 +1,9 @@
-"""Latent upsampler: twice the height and width, or twice the frames, of a video latent.
+"""Latent upsampler: 2 or 1.5 times the height and width, or twice the frames, of a video latent.
 
 It works on latents in the autoencoder's own range, not on the normalised ones of diffusion.
 """
+
+from fractions import Fraction
 
 import torch
 from einops import rearrange
@@ -33,7 +35,11 @@ class LatentUpsampler(nn.Module):
         self.final_conv = nn.Conv3d(width, config.in_channels, kernel_size=3, padding=1)
 
     def forward(self, latents: Tensor) -> Tensor:
-        """Latents [B, C, f, h, w] to [B, C, f, 2h, 2w], or to [B, C, 2f - 1, h, w]."""
+        """Latents [B, C, f, h, w] enlarged.
+
+        To [B, C, f, s h, s w] for a scale s, both of which have to be whole, or to
+        [B, C, 2f - 1, h, w].
+        """
         hidden = F.silu(self.initial_norm(self.initial_conv(latents)))
         for block in self.res_blocks:
             hidden = block(hidden)
@@ -48,7 +54,7 @@ def _build_upsampling(config: UpsamplerConfig) -> nn.Module:
     if config.temporal:
         return nn.Sequential(nn.Conv3d(width, 2 * width, kernel_size=3, padding=1), _DoubleFrames())
     if config.rational:
-        return _RationalResampler(width)
+        return _RationalResampler(width, config.scale)
     return _PerFrame(nn.Conv2d(width, 4 * width, kernel_size=3, padding=1), nn.PixelShuffle(2))
 
 
@@ -74,25 +80,40 @@ class _PerFrame(nn.Sequential):
 
 
 class _RationalResampler(nn.Module):
-    """Doubles height and width of every frame; the reduction that may follow is by one."""
+    """Enlarges every frame by a scale's numerator, then reduces it by its denominator."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, scale: Fraction) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(width, 4 * width, kernel_size=3, padding=1)
-        self.blur_down = _BlurKernel()
+        self.larger, self.smaller = scale.numerator, scale.denominator
+        self.conv = nn.Conv2d(width, self.larger**2 * width, kernel_size=3, padding=1)
+        self.blur_down = _BlurDown(self.smaller)
 
     def forward(self, x: Tensor) -> Tensor:
         frames = rearrange(x, "b c f h w -> (b f) c h w")
-        doubled = F.pixel_shuffle(self.conv(frames), 2)
-        return rearrange(doubled, "(b f) c h w -> b c f h w", b=x.shape[0])
+        larger = F.pixel_shuffle(self.conv(frames), self.larger)
+        return rearrange(self.blur_down(larger), "(b f) c h w -> b c f h w", b=x.shape[0])
 
 
-class _BlurKernel(nn.Module):
-    """Kernel that released files store; a reduction by one does not use it."""
+class _BlurDown(nn.Module):
+    """Every `stride`-th pixel, blurred before with a kernel that released files store.
 
-    def __init__(self) -> None:
+    It is the outer product of the binomial coefficients 1, 4, 6, 4, 1 over 256; files that do
+    not reduce hold it as well.
+    """
+
+    def __init__(self, stride: int) -> None:
         super().__init__()
-        self.register_buffer("kernel", torch.zeros(1, 1, 5, 5))
+        self.stride = stride
+        row = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0]) / 16.0
+        self.register_buffer("kernel", torch.outer(row, row)[None, None])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, h, w] to [B, C, ceil(h / stride), ceil(w / stride)]."""
+        if self.stride == 1:
+            return x
+        channels = x.shape[1]
+        kernel = self.get_buffer("kernel").expand(channels, 1, -1, -1)
+        return F.conv2d(x, kernel, stride=self.stride, padding=2, groups=channels)
 
 
 class _DoubleFrames(nn.Module):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ltx2.errors import RequestError
+from ltx2.geometry import stage_sizes
 from ltx2.request import Request
 from ltx2.runtime.anatomy import Anatomy
 from ltx2.runtime.visitors import Offload
@@ -193,13 +194,13 @@ def _denoising(resolved: Request, anatomy: Anatomy) -> int:
     if resolved.window_s is not None:
         num_frames = min(num_frames, round(resolved.window_s * resolved.frame_rate))
     needed = []
-    for index in range(len(resolved.upscale) + 1):
-        to_come = resolved.upscale[index:]
-        shrink, slow = (2 ** to_come.count(axis) for axis in ("space", "time"))
-        height, width = resolved.height // shrink, resolved.width // shrink
+    sizes = stage_sizes(
+        resolved.upscale, resolved.height, resolved.width, num_frames, resolved.frame_rate
+    )
+    for index, size in enumerate(sizes):
+        height, width, frames, rate = size.height, size.width, size.num_frames, size.frame_rate
         if index:  # what refines sees tiles
             height, width = min(height, REFINED_SIDE), min(width, REFINED_SIDE)
-        frames, rate = (num_frames - 1) // slow + 1, resolved.frame_rate / slow
         needed.append(anatomy.denoising(frames, height, width, rate))
         if resolved.reference is not None:
             downscale = resolved.reference.downscale

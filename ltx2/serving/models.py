@@ -17,9 +17,10 @@ from ltx2.checkpoint.catalog import (
     loras_of,
 )
 from ltx2.checkpoint.reader import CheckpointFile
-from ltx2.checkpoint.upsamplers import find_upsamplers, is_temporal
+from ltx2.checkpoint.upsamplers import enlarging_of, find_upsamplers
 from ltx2.clip import Clip
 from ltx2.errors import CheckpointError, GenerationCancelled, RequestError
+from ltx2.geometry import Enlarging
 from ltx2.preview import OnPreview
 from ltx2.progress import OnProgress, Progress, ShouldCancel
 from ltx2.request import ModelProfile, Request
@@ -75,7 +76,7 @@ class Offer:
         size_bytes: of its files; 0 if unknown.
         digest: computes that of its weights; None where it has no file.
         offload: where its weights may wait, as settings say it.
-        stages: upsamplers that lie beside it: "space" doubles height and width, "time" the rate.
+        stages: what upsamplers that lie beside it enlarge.
         guides: LoRAs that follow a reference video, and how much smaller they are shown it.
         exchange: puts other LoRAs into what `load` built; None if it has to be built anew.
     """
@@ -89,7 +90,7 @@ class Offer:
     size_bytes: int = 0
     digest: Callable[[], str] | None = None
     offload: str = "auto"
-    stages: frozenset[str] = frozenset()
+    stages: frozenset[Enlarging] = frozenset()
     guides: Mapping[str, int] = field(default_factory=dict)
     exchange: Callable[[ClipMaker, Loras], ClipMaker] | None = None
 
@@ -299,7 +300,7 @@ def _offer(model: str, settings: Settings, weights: Sequence[Found]) -> Offer:
         found.file.size_bytes,
         lambda: found.file.digest,
         offload_beside(settings.compile, settings.offload),
-        frozenset("time" if is_temporal(file) else "space" for file in find_upsamplers(found)),
+        frozenset(enlarging_of(file) for file in find_upsamplers(found)),
         _guides(loras),
         exchange,
     )

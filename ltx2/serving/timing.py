@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Literal
 
-from ltx2.geometry import VideoCompression
+from ltx2.geometry import VideoCompression, growth
 from ltx2.progress import Progress
 from ltx2.request import Guidance, ModelProfile, Request
 
@@ -99,6 +99,7 @@ def stage_of(name: str) -> Stage:
         "read files": "encode",
         "denoise": "denoise",
         "enlarge space": "denoise",
+        "enlarge space-1.5": "denoise",
         "enlarge time": "denoise",
         "refine": "denoise",
     }
@@ -159,8 +160,8 @@ def _steps_of_all_stages(resolved: Request, profile: ModelProfile, passes: int) 
     assert resolved.num_steps is not None
     cost = 0.0
     for index in range(len(resolved.upscale) + 1):
-        to_come = resolved.upscale[index:]
-        share = 4.0 ** -to_come.count("space") * 2.0 ** -to_come.count("time")
+        shrink, slow = growth(resolved.upscale[index:])
+        share = float(1 / (shrink * shrink * slow))
         # A distilled network refines in three steps without guidance; others take more.
         refining = 3.0 / passes if profile.sigmas is not None else resolved.num_steps * 0.5625
         cost += share * (refining if index else resolved.num_steps)

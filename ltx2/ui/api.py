@@ -29,5 +29,10 @@ GENERATE_VIDEO_PARAMETERS = (
     "lora_4",
     "lora_strength_4",
     "upscale_time",
+    "upscale_by_half",
+    "lora_audio_strength",
+    "lora_audio_strength_2",
+    "lora_audio_strength_3",
+    "lora_audio_strength_4",
 )
 """Names as scripts written for those pages use them; ours come last. Never reorder or rename."""

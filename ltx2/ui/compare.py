@@ -190,7 +190,7 @@ def differences(left: Recipe, right: Recipe) -> Iterator[tuple[str, str, str]]:
 
 def _settings_of(recipe: Recipe) -> dict[str, Any]:
     settings = recipe.request.model_dump(mode="json", exclude={"schema_version"})
-    loras = [f"{lora.file} {lora.strength:g}" for lora in recipe.loras]
+    loras = [f"{lora.file} {lora.shown_strength}" for lora in recipe.loras]
     return {**settings, "model": recipe.model, "loras": loras}
 
 

@@ -10,6 +10,7 @@ from typing import Any, cast
 import gradio as gr
 
 from ltx2.errors import RequestError
+from ltx2.geometry import Enlarging, growth
 from ltx2.request import Guidance, ModelProfile, Recipe, Request
 from ltx2.serving.jobs import Choice, ChosenLora
 from ltx2.serving.models import Models, Offer
@@ -55,12 +56,12 @@ SAME_SHAPE = 0.2
 """Largest difference of two shapes, as a logarithm, that go by one name."""
 
 LORA_FIELDS = (
-    ("lora", "lora_strength"),
-    ("lora_2", "lora_strength_2"),
-    ("lora_3", "lora_strength_3"),
-    ("lora_4", "lora_strength_4"),
+    ("lora", "lora_strength", "lora_audio_strength"),
+    ("lora_2", "lora_strength_2", "lora_audio_strength_2"),
+    ("lora_3", "lora_strength_3", "lora_audio_strength_3"),
+    ("lora_4", "lora_strength_4", "lora_audio_strength_4"),
 )
-"""Fields of each LoRA that one clip can be made with, and of its strength."""
+"""Fields of each LoRA that one clip can be made with, and of its strengths."""
 
 USUAL_SAMPLER = "euler"
 
@@ -111,6 +112,11 @@ class Form:
     lora_strength_3: gr.Slider
     lora_4: gr.Dropdown
     lora_strength_4: gr.Slider
+    upscale_by_half: gr.Checkbox
+    lora_audio_strength: gr.Slider
+    lora_audio_strength_2: gr.Slider
+    lora_audio_strength_3: gr.Slider
+    lora_audio_strength_4: gr.Slider
     reset: gr.Button
 
     @property
@@ -126,12 +132,12 @@ class Form:
     @property
     def loras(self) -> list[gr.Dropdown]:
         """The lists of LoRAs, from the first one."""
-        return [getattr(self, name) for name, _ in LORA_FIELDS]
+        return [getattr(self, name) for name, _, _ in LORA_FIELDS]
 
     @property
     def further_loras(self) -> list[Any]:
         """Lists and strengths after the first, which are seen once the one before is chosen."""
-        return [getattr(self, name) for pair in LORA_FIELDS[1:] for name in pair]
+        return [getattr(self, name) for names in LORA_FIELDS[1:] for name in names]
 
 
 @dataclass(frozen=True)
@@ -139,11 +145,13 @@ class Asked:
     """Values of the form; names and order are those of the public endpoint.
 
     Attributes:
-        height, width: in pixels, before the second stage doubles them.
+        height, width: in pixels, before further stages enlarge them.
         frame_rate: None for the model's usual one, or that of a given video; before a stage in
             time doubles it.
         upscale: whether a second stage makes it twice as high and wide.
         upscale_time: whether a further one makes twice as many pictures.
+        upscale_by_half: whether a further one makes it 1.5 times as high and wide.
+        lora_strength: of the picture; `lora_audio_strength` of the sound, None as of the picture.
     """
 
     prompt: str
@@ -169,13 +177,21 @@ class Asked:
     lora_4: str | None = None
     lora_strength_4: float = 1.0
     upscale_time: bool = False
+    upscale_by_half: bool = False
+    lora_audio_strength: float | None = None
+    lora_audio_strength_2: float | None = None
+    lora_audio_strength_3: float | None = None
+    lora_audio_strength_4: float | None = None
 
     def to_choice(self) -> Choice:
         """What to make it with."""
-        pairs = [(getattr(self, name), getattr(self, strength)) for name, strength in LORA_FIELDS]
-        return Choice(
-            self.model, tuple(ChosenLora(*pair) for pair in pairs if pair[0] not in (None, NO_LORA))
-        )
+        loras = []
+        for names in LORA_FIELDS:
+            name, strength, audio_strength = (getattr(self, name) for name in names)
+            if name not in (None, NO_LORA):
+                is_same = audio_strength in (None, strength)
+                loras.append(ChosenLora(name, strength, None if is_same else audio_strength))
+        return Choice(self.model, tuple(loras))
 
     def to_request(self, profile: ModelProfile, *, seed: int) -> Request:
         """The clip.
@@ -183,19 +199,24 @@ class Asked:
         Raises:
             RequestError: a value cannot be used.
         """
-        larger = 2 if self.upscale else 1
+        asked: dict[Enlarging, bool] = {
+            "space": self.upscale,
+            "space-1.5": self.upscale_by_half,
+            "time": self.upscale_time,
+        }
+        stages = tuple(stage for stage, is_asked in asked.items() if is_asked)
+        larger, faster = growth(stages)
         frame_rate = None if self.frame_rate == profile.frame_rate else self.frame_rate
-        stages = {"space": self.upscale, "time": self.upscale_time}
         return Request(
             prompt=self.prompt,
             negative_prompt=self.negative_prompt,
             duration_s=self.duration,
             seed=seed,
-            height=None if self.height is None else self.height * larger,
-            width=None if self.width is None else self.width * larger,
-            frame_rate=frame_rate * 2 if frame_rate and self.upscale_time else frame_rate,
+            height=None if self.height is None else round(self.height * larger),
+            width=None if self.width is None else round(self.width * larger),
+            frame_rate=None if frame_rate is None else frame_rate * faster,
             sampler=self.sampler or USUAL_SAMPLER,
-            upscale=tuple(name for name, is_asked in stages.items() if is_asked),
+            upscale=stages,
             num_steps=self.num_steps,
             video_guidance=_scaled(profile.video_guidance, self.video_cfg_scale),
             audio_guidance=_scaled(profile.audio_guidance, self.audio_cfg_scale),
@@ -308,6 +329,12 @@ def build_form(models: Models, *, can_judge: bool = False) -> Form:
             info=label("Makes it twice as high and wide"),
             elem_id="upscale",
         )
+        upscale_by_half = gr.Checkbox(
+            **fields["upscale_by_half"],
+            label=label("Stage by half"),
+            info=label("Makes it 1.5 times as high and wide"),
+            elem_id="upscale-by-half",
+        )
         upscale_time = gr.Checkbox(
             **fields["upscale_time"],
             label=label("Stage in time"),
@@ -341,6 +368,7 @@ def build_form(models: Models, *, can_judge: bool = False) -> Form:
         sampler=sampler,
         upscale=upscale,
         upscale_time=upscale_time,
+        upscale_by_half=upscale_by_half,
         **loras,
         reset=reset,
     )
@@ -386,6 +414,7 @@ def describe_fields(offer: Offer) -> Described:
         },
         "upscale": {"value": False, "visible": "space" in offer.stages},
         "upscale_time": {"value": False, "visible": "time" in offer.stages},
+        "upscale_by_half": {"value": False, "visible": "space-1.5" in offer.stages},
         **_describe_loras(offer),
     }
 
@@ -403,7 +432,7 @@ def describe_recipe(recipe: Recipe, offer: Offer) -> Described:
     assert request.width is not None
     assert request.video_guidance is not None
     assert request.audio_guidance is not None
-    larger, faster = (2 if axis in request.upscale else 1 for axis in ("space", "time"))
+    larger, faster = growth(request.upscale)
     values: dict[str, Any] = {
         "prompt": request.prompt,
         "duration": round(request.num_frames / request.frame_rate, 1),
@@ -415,19 +444,24 @@ def describe_recipe(recipe: Recipe, offer: Offer) -> Described:
         "num_steps": request.num_steps,
         "video_cfg_scale": request.video_guidance.cfg_scale,
         "audio_cfg_scale": request.audio_guidance.cfg_scale,
-        "height": request.height // larger,
-        "width": request.width // larger,
+        "height": int(request.height / larger),
+        "width": int(request.width / larger),
         "frame_rate": request.frame_rate / faster,
         "sampler": request.sampler,
-        "upscale": larger == 2,
-        "upscale_time": faster == 2,
+        "upscale": "space" in request.upscale,
+        "upscale_time": "time" in request.upscale,
+        "upscale_by_half": "space-1.5" in request.upscale,
     }
     known = {path.name: name for name, path in offer.loras.items()}
     here = [lora for lora in recipe.loras if is_same and lora.file in known]
-    for (name, strength), lora in zip(LORA_FIELDS, here, strict=False):
-        values |= {name: known[lora.file], strength: lora.strength}
-    for name, strength in LORA_FIELDS[len(here) :]:
-        values |= {name: NO_LORA, strength: 1.0}
+    for (name, strength, of_sound), lora in zip(LORA_FIELDS, here, strict=False):
+        values |= {
+            name: known[lora.file],
+            strength: lora.strength,
+            of_sound: lora.strength_of_sound,
+        }
+    for name, *strengths in LORA_FIELDS[len(here) :]:
+        values |= {name: NO_LORA, **dict.fromkeys(strengths, 1.0)}
     described = describe_fields(offer)
     # A length is at home on the slider, whose ends are rounded; other values widen theirs.
     shortest_s, longest_s = (described["duration"][end] for end in ("minimum", "maximum"))
@@ -554,19 +588,20 @@ def _describe_size(profile: ModelProfile, usual: int) -> dict[str, Any]:
 def _describe_loras(offer: Offer) -> Described:
     """The stack: as it starts, only its first list is seen."""
     described: Described = {}
-    for number, (name, strength) in enumerate(LORA_FIELDS):
+    for number, (name, *strengths) in enumerate(LORA_FIELDS):
         is_seen = bool(offer.loras) and number == 0
         described[name] = {
             "choices": [(label(NO_LORA), NO_LORA), *((lora, lora) for lora in offer.loras)],
             "value": NO_LORA,
             "visible": is_seen,
         }
-        described[strength] = {
-            "minimum": 0.0,
-            "maximum": MAX_LORA_STRENGTH,
-            "value": 1.0,
-            "visible": is_seen,
-        }
+        for strength in strengths:
+            described[strength] = {
+                "minimum": 0.0,
+                "maximum": MAX_LORA_STRENGTH,
+                "value": 1.0,
+                "visible": is_seen,
+            }
     return described
 
 
@@ -582,7 +617,7 @@ def seen_loras(chosen: Sequence[str | None], offer: Offer) -> list[bool]:
 def _build_loras(described: Described) -> dict[str, Any]:
     """Lists of LoRAs with their strengths, by their names in the form."""
     built: dict[str, Any] = {}
-    for number, (name, strength) in enumerate(LORA_FIELDS, start=1):
+    for number, (name, strength, of_sound) in enumerate(LORA_FIELDS, start=1):
         first = number == 1
         with gr.Row(elem_classes="lora-row"):
             built[name] = gr.Dropdown(
@@ -593,9 +628,18 @@ def _build_loras(described: Described) -> dict[str, Any]:
             built[strength] = gr.Slider(
                 **described[strength],
                 step=0.05,
-                label=label("LoRA strength")
+                label=label("LoRA strength, picture")
                 if first
-                else label("Strength of LoRA {number}", number=number),
+                else label("Strength of LoRA {number}, picture", number=number),
+                min_width=160,
+                buttons=[],
+            )
+            built[of_sound] = gr.Slider(
+                **described[of_sound],
+                step=0.05,
+                label=label("LoRA strength, sound")
+                if first
+                else label("Strength of LoRA {number}, sound", number=number),
                 min_width=160,
                 buttons=[],
             )

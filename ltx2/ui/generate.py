@@ -27,6 +27,7 @@ from ltx2.ui.errors import error_in_words, errors_on_page
 from ltx2.ui.events import ANSWERED, QUIET, Update
 from ltx2.ui.examination import Examination, Examine
 from ltx2.ui.form import (
+    LORA_FIELDS,
     MAX_COPIES,
     RANDOM_SEEDS,
     Asked,
@@ -376,6 +377,7 @@ def _bind_fields(view: GenerateView, handlers: "GenerateHandlers", page: gr.Bloc
             for field in (
                 *(form.duration, form.model, form.height, form.width, form.num_steps),
                 *(form.frame_rate, form.sampler, form.upscale),
+                *(form.upscale_by_half, form.upscale_time),
             )
         ],
         handlers.on_change,
@@ -440,7 +442,7 @@ class GenerateHandlers:
         """A further LoRA can be chosen once the one before it is."""
         with errors_on_page():
             seen = seen_loras(chosen, self.queue.models[0].offer(model))
-            return [gr.update(visible=is_seen) for is_seen in seen for _ in ("LoRA", "strength")]
+            return [gr.update(visible=is_seen) for is_seen in seen for _ in LORA_FIELDS[0]]
 
     def on_shape(self, shape: str, model: str | None) -> tuple[int, int]:
         """Height and width of a shape."""
@@ -642,6 +644,11 @@ class GenerateHandlers:
         lora_4: str | None = None,
         lora_strength_4: float = 1.0,
         upscale_time: bool = False,
+        upscale_by_half: bool = False,
+        lora_audio_strength: float | None = None,
+        lora_audio_strength_2: float | None = None,
+        lora_audio_strength_3: float | None = None,
+        lora_audio_strength_4: float | None = None,
         progress: gr.Progress = gr.Progress(),  # noqa: B008 - how Gradio is told to pass one
         request: gr.Request | None = None,
     ) -> tuple[str, int]:
@@ -673,6 +680,11 @@ class GenerateHandlers:
                 lora_4,
                 lora_strength_4,
                 upscale_time,
+                upscale_by_half,
+                lora_audio_strength,
+                lora_audio_strength_2,
+                lora_audio_strength_3,
+                lora_audio_strength_4,
             )
             wanted = asked.to_request(offer.profile, seed=asked.first_seed())
             if image is not None:

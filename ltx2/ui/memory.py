@@ -32,8 +32,10 @@ RESTORED = (
     "frame_rate",
     "sampler",
     "upscale",
-    *(name for pair in LORA_FIELDS[1:] for name in pair),
+    *(name for names in LORA_FIELDS[1:] for name in names[:2]),
     "upscale_time",
+    "upscale_by_half",
+    *(of_sound for _, _, of_sound in LORA_FIELDS),
 )
 """Fields that come back, of a recipe and after a reload."""
 

@@ -25,7 +25,8 @@ STAGES = {
     "encode prompt": (phrase("Reading the prompt"), 0.05, 0.08),
     "read files": (phrase("Reading the files"), 0.08, 0.1),
     "denoise": (phrase("Making picture and sound"), 0.1, 0.8),
-    "enlarge space": (phrase("Enlarging the picture"), 0.8, 0.81),
+    "enlarge space": (phrase("Enlarging the picture"), 0.8, 0.805),
+    "enlarge space-1.5": (phrase("Enlarging the picture"), 0.805, 0.81),
     "enlarge time": (phrase("Adding pictures in between"), 0.81, 0.82),
     "refine": (phrase("Refining picture and sound"), 0.82, 0.9),
     "decode video": (phrase("Rendering the frames"), 0.9, 0.95),
@@ -224,7 +225,7 @@ def render_summary(recipe: Recipe) -> str:
         say("seed {seed}", seed=request.seed),
         recipe.model,
     ]
-    facts += [f"{Path(lora.file).stem} {lora.strength:g}" for lora in recipe.loras]
+    facts += [f"{Path(lora.file).stem} {lora.shown_strength}" for lora in recipe.loras]
     return " · ".join(facts)
 
 

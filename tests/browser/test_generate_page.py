@@ -324,7 +324,7 @@ def test_what_is_behind_more_makes_the_clip_and_is_there_after_a_reload(browser,
             field.click()
             page.get_by_role("option", name=name).last.click()  # a list that closes is still there
         assert page.get_by_label("LoRA 3", exact=True).count() == 0  # there are two
-        page.get_by_label("number input for Strength of LoRA 2").fill("0.5")
+        page.get_by_label("number input for Strength of LoRA 2, picture").fill("0.5")
         page.get_by_label("number input for Frames per second").fill("30")
         page.get_by_label("number input for Frames per second").press("Tab")
         page.get_by_label("Sampler", exact=True).click()
@@ -337,7 +337,9 @@ def test_what_is_behind_more_makes_the_clip_and_is_there_after_a_reload(browser,
         page.get_by_text("More", exact=True).click()
         further.wait_for()
         assert further.input_value() == "ink"
-        assert page.get_by_label("number input for Strength of LoRA 2").input_value() == "0.5"
+        assert (
+            page.get_by_label("number input for Strength of LoRA 2, picture").input_value() == "0.5"
+        )
         assert page.get_by_label("number input for Frames per second").input_value() == "30"
         assert page.get_by_label("Sampler", exact=True).input_value() == "Gradient estimation"
         assert page.get_by_label("Second stage", exact=True).is_checked()

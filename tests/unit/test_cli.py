@@ -336,6 +336,16 @@ def test_one_changed_scale_leaves_the_models_other_scales(tmp_path, model):
     assert request.audio_guidance == profile.audio_guidance
 
 
+def test_another_size_than_was_asked_for_is_told(tmp_path, puppet_folder):
+    options = ["--model", puppet_folder, "--prompt", "A ball.", "--frames", 9, "--steps", 1]
+    result = run("generate", *options, "--width", 70, "--output", tmp_path / "a.mp4")
+    assert result.exit_code == 0, result.output
+    assert result.stderr.startswith("Note: 70 x ")
+    assert "pixels become 64 x " in result.stderr
+    told = run("generate", *options, "--width", 64, "--output", tmp_path / "b.mp4")
+    assert told.stderr == ""
+
+
 def test_what_the_model_cannot_make_is_one_line_and_no_file(tmp_path, model):
     for option in (["--width", 8], ["--height", 100_000], ["--seconds", 10_000]):
         arguments = ["--prompt", "x", *option, "--output", tmp_path / "a.mp4"]

@@ -5,12 +5,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ltx2.geometry import (
+    ENLARGINGS,
     VideoCompression,
+    enlarged_multiple,
     num_audio_latents,
     num_samples,
     rational_frame_rate,
     snap_num_frames,
     snap_size,
+    stage_sizes,
 )
 
 temporal_factors = st.integers(1, 16)
@@ -97,3 +100,34 @@ def test_plain_rates_stay_as_they_are(frame_rate):
 @given(st.floats(1, 120))
 def test_an_exact_rate_hardly_differs_from_the_one_asked(frame_rate):
     assert abs(float(rational_frame_rate(frame_rate)) / frame_rate - 1) < 1e-3
+
+
+@given(
+    st.lists(st.sampled_from(ENLARGINGS), max_size=4),
+    st.sampled_from([8, 32, 64]),
+    st.integers(1, 9),
+    st.integers(1, 9),
+)
+def test_every_stage_has_whole_latents_and_the_last_one_is_the_result(stages, multiple, rows, k):
+    whole = enlarged_multiple(stages, multiple)
+    sizes = stage_sizes(stages, rows * whole, 2 * whole, 64 * k + 1, 25.0)
+    assert all(size.height % multiple == 0 and size.width % multiple == 0 for size in sizes)
+    last = sizes[-1]
+    assert (last.height, last.width, last.num_frames, last.frame_rate) == (
+        rows * whole,
+        2 * whole,
+        64 * k + 1,
+        25.0,
+    )
+    for before, after, stage in zip(sizes, sizes[1:], stages, strict=False):
+        grown = {"space": Fraction(2), "space-1.5": Fraction(3, 2), "time": Fraction(1)}[stage]
+        assert after.height == before.height * grown
+        assert after.frame_rate == before.frame_rate * (2 if stage == "time" else 1)
+
+
+def test_sizes_of_published_stages():
+    assert enlarged_multiple((), 32) == 32
+    assert enlarged_multiple(("space",), 32) == 64
+    assert enlarged_multiple(("space-1.5",), 32) == 96
+    assert enlarged_multiple(("space", "space-1.5", "time"), 32) == 96
+    assert enlarged_multiple(("space-1.5", "space"), 32) == 192

@@ -14,8 +14,8 @@ from tests.tiny_checkpoint import write_tiny_model, write_tiny_upsampler
 @pytest.fixture(scope="package")
 def pipeline(tmp_path_factory):
     folder = write_tiny_model(tmp_path_factory.mktemp("models") / "tiny")
-    for axis in ("space", "time"):
-        write_tiny_upsampler(folder / f"{axis}.safetensors", axis)
+    for enlarging in ("space", "space-1.5", "time"):
+        write_tiny_upsampler(folder / f"{enlarging}.safetensors", enlarging)
     save_checkpoint(folder / "other.safetensors", {}, {})
     return ltx2.load(folder, device="cpu")
 

@@ -172,6 +172,23 @@ def test_the_plan_of_4k_at_50_per_second_runs_at_small_scale(pipeline, inputs, f
     ]
 
 
+def test_a_second_stage_makes_one_and_a_half_of_the_size_and_keeps_what_is_given(
+    pipeline, inputs, files
+):
+    clip = make(
+        pipeline,
+        inputs,
+        sources=(Source(file=files["video"]),),
+        keyframes=(Keyframe(image=files["picture"], at_s=3.0),),
+        upscale=("space-1.5",),
+        width=192,
+        height=96,
+        num_frames=33,
+    )
+    assert clip.frames.shape == (33, 96, 192, 3)
+    assert (clip.frames[17:].std(axis=(1, 2, 3)) > 0.0).all()
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -205,5 +222,5 @@ def test_a_file_of_the_wrong_kind_is_refused(files, make_condition):
 
 def test_an_upscaling_without_its_upsampler_is_an_error_that_names_it(pipeline, monkeypatch):
     monkeypatch.setattr(pipeline._refining, "_files", ())
-    with pytest.raises(RequestError, match="spatial upsampler"):
+    with pytest.raises(RequestError, match="no upsampler for the stage 'space'"):
         make(pipeline, None, upscale=("space",))

@@ -1,4 +1,5 @@
 import hashlib
+from fractions import Fraction
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from ltx2.model.upsampler import LatentUpsampler
 
 SPATIAL = UpsamplerConfig(in_channels=3, mid_channels=32, num_blocks=1)
 PLAIN = UpsamplerConfig(in_channels=3, mid_channels=32, num_blocks=1, rational=False)
+BY_HALF = UpsamplerConfig(in_channels=3, mid_channels=32, num_blocks=1, scale=Fraction(3, 2))
 TEMPORAL = UpsamplerConfig(in_channels=3, mid_channels=32, num_blocks=1, temporal=True)
 
 PUBLISHED_SPATIAL = {
@@ -39,6 +41,19 @@ def test_the_published_spatial_upsampler_has_its_names_and_shapes():
     assert sum(p.numel() for p in upsampler.parameters()) == 497_867_904
 
 
+def test_the_published_upsampler_by_one_and_a_half_has_its_names_and_its_size():
+    """The file on the Hub has 1,090,125,794 bytes: these numbers in bfloat16 and a header."""
+    metadata = PUBLISHED_SPATIAL | {"spatial_scale": 1.5}
+    with torch.device("meta"):
+        double = LatentUpsampler(UpsamplerConfig.from_metadata(PUBLISHED_SPATIAL))
+        upsampler = LatentUpsampler(UpsamplerConfig.from_metadata(metadata))
+    state = upsampler.state_dict()
+    assert state.keys() == double.state_dict().keys()
+    assert state["upsampler.conv.weight"].shape == (9 * 1024, 1024, 3, 3)
+    num_bytes = 2 * sum(tensor.numel() for tensor in state.values())
+    assert 0 < 1_090_125_794 - num_bytes < 10_000
+
+
 def test_the_published_temporal_upsampler_has_its_size():
     metadata = {"spatial_upsample": False, "temporal_upsample": True, "mid_channels": 512}
     with torch.device("meta"):
@@ -49,6 +64,20 @@ def test_the_published_temporal_upsampler_has_its_size():
 @pytest.mark.parametrize("config", [SPATIAL, PLAIN])
 def test_spatial_upsampling_doubles_height_and_width(config):
     assert upsample(config, torch.randn(2, 3, 2, 4, 5)).shape == (2, 3, 2, 8, 10)
+
+
+def test_spatial_upsampling_by_one_and_a_half_makes_three_of_two():
+    assert upsample(BY_HALF, torch.randn(2, 3, 2, 4, 6)).shape == (2, 3, 2, 6, 9)
+
+
+def test_reducing_weighs_neighbours_by_binomial_coefficients():
+    """A constant stays one inside; a single bright pixel spreads over five by five."""
+    blur = LatentUpsampler(BY_HALF).upsampler.blur_down
+    assert torch.equal(blur(torch.ones(1, 1, 9, 9))[0, 0, 1:-1, 1:-1], torch.ones(3, 3))
+    bright = torch.zeros(1, 1, 9, 9)
+    bright[0, 0, 4, 4] = 256.0
+    row = torch.tensor([1.0, 6.0, 1.0])
+    assert torch.equal(blur(bright)[0, 0, 1:-1, 1:-1], torch.outer(row, row))
 
 
 def test_temporal_upsampling_adds_a_frame_between_each_two():
@@ -81,7 +110,8 @@ def test_new_frames_come_from_two_halves_of_the_channels_in_order():
 @pytest.mark.parametrize(
     "change",
     [
-        {"spatial_scale": 1.5},
+        {"spatial_scale": 3.0},
+        {"spatial_scale": 1.5, "rational_resampler": False},
         {"dims": 2},
         {"temporal_upsample": True},
         {"spatial_upsample": False},

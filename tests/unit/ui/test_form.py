@@ -91,6 +91,13 @@ def test_several_loras_are_a_stack_in_their_order():
     assert stacked.to_choice().loras == (ChosenLora("paper", 1.0), ChosenLora("ink", 0.25))
 
 
+def test_the_sound_has_a_strength_of_its_own_unless_it_is_the_pictures():
+    louder = replace(ASKED, lora="paper", lora_strength=0.5, lora_audio_strength=1.5)
+    assert louder.to_choice().loras == (ChosenLora("paper", 0.5, 1.5),)
+    same = replace(louder, lora_audio_strength=0.5)
+    assert same.to_choice().loras == (ChosenLora("paper", 0.5),)
+
+
 def test_a_further_lora_is_seen_once_the_one_before_it_is_used():
     offer = an_offer(loras={name: Path(name) for name in ("paper", "ink", "clay")})
     assert seen_loras(["None", "None", None, None], offer) == [False, False, False]
@@ -137,9 +144,27 @@ def test_the_second_stage_doubles_the_size_and_comes_back():
     assert not_restored(recipe, offer) == ()
 
 
+def test_a_stage_by_half_comes_back_alone_and_behind_another():
+    offer = an_offer(stages=frozenset({"space", "space-1.5"}))
+    for is_doubled, stages, height in (
+        (False, ("space-1.5",), 96),
+        (True, ("space", "space-1.5"), 288),
+    ):
+        asked = replace(ASKED, height=96 if is_doubled else 64, upscale_by_half=True)
+        asked = replace(asked, width=asked.height, upscale=is_doubled)
+        request = asked.to_request(PROFILE, seed=7).resolve(PROFILE)
+        assert (request.height, request.width, request.upscale) == (height, height, stages)
+        recipe = Recipe(software="test", model="stand-in", fingerprint="f", request=request)
+        assert describe_recipe(recipe, offer)["height"]["value"] == asked.height
+        assert made_again(recipe, offer) == request
+
+
 def test_the_second_stage_is_offered_where_the_model_has_one():
     assert describe_fields(an_offer(stages=frozenset({"space"})))["upscale"]["visible"]
     assert not describe_fields(an_offer())["upscale"]["visible"]
+    by_half = an_offer(stages=frozenset({"space-1.5"}))
+    assert describe_fields(by_half)["upscale_by_half"]["visible"]
+    assert not describe_fields(by_half)["upscale"]["visible"]
 
 
 def test_a_guidance_scale_leaves_the_models_other_guidance_as_it_is():
@@ -218,6 +243,9 @@ def test_a_lora_comes_back_where_it_is_here():
     recipe = a_recipe(loras=(AppliedLora(file="paper.safetensors", strength=2.5, digest="d"),))
     here = an_offer(loras={"Paper": Path("somewhere/paper.safetensors")})
     assert asked_again(recipe, here).to_choice().loras == (ChosenLora("Paper", 2.5),)
+    quiet = recipe.loras[0].model_copy(update={"audio_strength": 0.25})
+    softer = recipe.model_copy(update={"loras": (quiet,)})
+    assert asked_again(softer, here).to_choice().loras == (ChosenLora("Paper", 2.5, 0.25),)
     assert describe_recipe(recipe, here)["lora_strength"]["maximum"] == 2.5
     ink = AppliedLora(file="ink.safetensors", strength=1.0, digest="e")
     further = recipe.model_copy(update={"loras": (*recipe.loras, ink)})

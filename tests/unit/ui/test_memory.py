@@ -2,6 +2,7 @@ import gradio as gr
 import pytest
 
 from ltx2.serving.models import Models
+from ltx2.ui.form import LORA_FIELDS
 from ltx2.ui.memory import RESTORED, recall
 from tests.unit.ui.stand_ins import ASKED, an_offer
 
@@ -12,6 +13,7 @@ KEPT = {
     "frame_rate": 30.0,
     "sampler": "res_2s",
     "upscale": True,
+    **{of_sound: 0.25 for _, _, of_sound in LORA_FIELDS},
 }
 
 
