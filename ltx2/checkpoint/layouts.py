@@ -174,7 +174,8 @@ def _details(kind: str, version: Version | None, file: CheckpointFile) -> tuple[
             else "".join(map(str, shape.ranks))
         )
         details = [
-            f"rank         {ranks or 'unknown'}",
+            f"kind         {', '.join(shape.kinds) or 'unknown'}",
+            f"rank         {ranks or 'full'}",
             f"changes      {shape.num_video:,} layers of the picture, "
             f"{shape.num_audio:,} of the sound",
         ]
@@ -187,7 +188,7 @@ def _details(kind: str, version: Version | None, file: CheckpointFile) -> tuple[
         except CheckpointError as error:
             return (f"refused      {error.message}",)
     if (other := other_adapter(file.tensors)) is not None:
-        return (f"refused      as a {other}, which is another kind of change than a LoRA",)
+        return (f"refused      as {other}, which is another kind of change than a LoRA",)
     return () if version is None or version.can else (f"refused      {version.cannot[0]}",)
 
 

@@ -257,6 +257,16 @@ def _empty_bits(
     return _layer_of(weight)(empty, linear.bias, dtype=dtype)
 
 
+def read_weight(file: CheckpointFile, name: str) -> Tensor:
+    """A weight as its layer multiplies with it, whatever the bits that the file has of it.
+
+    Raises:
+        CheckpointError: the file changed since it was opened.
+    """
+    weight = file.quantized.get(name)
+    return file.read([name])[name] if weight is None else _whole(file, weight, torch.float32)
+
+
 def _whole(file: CheckpointFile, weight: QuantizedWeight, dtype: torch.dtype) -> Tensor:
     """What the bits of a file stand for."""
     stored = file.read(weight.names.values())

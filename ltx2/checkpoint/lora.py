@@ -1,4 +1,4 @@
-"""Low-rank changes of a transformer's weights: W + strength * scale * B A.
+"""LoRAs and their kin: small changes of a transformer's weights, each with its strength.
 
 Read are the layouts that LoRAs for LTX-2 are published in:
 
@@ -6,22 +6,31 @@ Read are the layouts that LoRAs for LTX-2 are published in:
   [out, r], or `.lora_down` and `.lora_up`, with or without `.alpha`;
 - diffusers and PEFT: `transformer.<module>` or `base_model.model.<module>` with the names of
   diffusers, alpha in the metadata;
-- kohya and musubi: `lora_unet_<module>` with underscores in the place of dots.
+- kohya, musubi and LyCORIS: `lora_unet_<module>` or `lycoris_<module>` with underscores in the
+  place of dots.
 
-The scale is alpha / r, or 1 where no alpha is stored.
+In each of them a module may have LoHa's four matrices (`hada_w1_a`, ...) or LoKr's factors
+(`lokr_w1`, `lokr_w2` or products of `_a` and `_b`) instead, and DoRA's norms beside any of these
+(`dora_scale`, `lora_magnitude_vector`): see `changes`.
+
+The scale is alpha / r, or 1 where no alpha is stored, or no rank.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from ltx2.checkpoint.changes import Added, Change, Decomposed, Kronecker, LowRank
 from ltx2.checkpoint.keymaps import TRANSFORMER_TO_DIFFUSERS, rename
 from ltx2.checkpoint.lora_layouts import (
+    LOHA,
+    LOKR,
+    LORA,
     Ending,
     dotted_name,
     is_ignored,
@@ -32,7 +41,6 @@ from ltx2.checkpoint.lora_layouts import (
 )
 from ltx2.checkpoint.reader import CheckpointFile
 from ltx2.errors import CheckpointError
-from ltx2.model.quantized import put
 
 PREFIX = "diffusion_model."
 """Of the official layout, which training writes."""
@@ -66,15 +74,6 @@ class Strengths(NamedTuple):
 
 
 @dataclass(frozen=True)
-class LowRank:
-    """The change of one weight [out, in]: `scale` times `up` [out, r] times `down` [r, in]."""
-
-    down: Tensor
-    up: Tensor
-    scale: float = 1.0
-
-
-@dataclass(frozen=True)
 class Lora:
     """Changes by the name of the module whose weight they belong to.
 
@@ -85,7 +84,7 @@ class Lora:
 
     name: str
     digest: str
-    changes: Mapping[str, LowRank]
+    changes: Mapping[str, Change]
 
 
 def read_lora(path: str | Path) -> Lora:
@@ -102,32 +101,100 @@ def read_lora(path: str | Path) -> Lora:
     parts: dict[str, dict[Ending, str]] = {}
     if not is_lora(file.tensors):
         kind = other_adapter(file.tensors)
-        why = f"it is a {kind}" if kind else "no tensor in it ends in .lora_A.weight"
+        why = f"it holds {kind}" if kind else "no tensor in it ends in .lora_A.weight"
         raise CheckpointError(f"{name} is not a LoRA: {why}.", next_step=_NEXT_STEP)
     for tensor in file.tensors:
         if is_ignored(tensor):
             continue
         split = split_name(tensor)
         if split is None:
-            raise _misfit(name, f"has a tensor {tensor[:120]!r}")
+            raise misfit(name, f"has a tensor {tensor[:120]!r}")
         module, ending = split
         parts.setdefault(module, {})[ending] = tensor
     if not parts:
-        raise _misfit(name, "holds no change of the transformer")
+        raise misfit(name, "holds no change of the transformer")
     scales = _PeftScales.of(file)
-    for module, endings in parts.items():
-        _require_pair(file, module, endings)
     tensors = file.read(tensor for endings in parts.values() for tensor in endings.values())
-    changes: dict[str, LowRank] = {}
+    changes: dict[str, Change] = {}
     for module, endings in parts.items():
-        down, up = tensors[endings[Ending.DOWN]], tensors[endings[Ending.UP]]
-        scale = scales.scale(module, rank=down.shape[0])
-        if Ending.ALPHA in endings:
-            scale = float(tensors[endings[Ending.ALPHA]]) / down.shape[0]
-        if not math.isfinite(scale):
-            raise _misfit(name, f"scales the change of {module[:120]!r} by {scale}")
-        changes[rename(dotted_name(module), _FROM_DIFFUSERS)] = LowRank(down, up, scale)
+        own = {ending: tensors[tensor] for ending, tensor in endings.items()}
+        change = _change(name, module, own, scales)
+        changes[rename(dotted_name(module), _FROM_DIFFUSERS)] = change
     return Lora(name, file.digest, changes)
+
+
+def _change(name: str, module: str, own: Mapping[Ending, Tensor], scales: "_PeftScales") -> Change:
+    """The change that a module's tensors are."""
+    added = _added(name, module, own)
+    alpha = own.get(Ending.ALPHA)
+    if alpha is not None and alpha.numel() != 1:
+        raise misfit(name, f"has more than one alpha for {module[:120]!r}")
+    rank = _rank(own)
+    scale = 1.0 if rank is None else scales.scale(module, rank=rank)
+    if alpha is not None and rank is not None:
+        scale = float(alpha) / rank
+    if not math.isfinite(scale):
+        raise misfit(name, f"scales the change of {module[:120]!r} by {scale}")
+    added = replace(added, scale=scale)
+    if Ending.MAGNITUDE not in own:
+        return added
+    magnitude = own[Ending.MAGNITUDE]
+    rows, columns = added.shape
+    if magnitude.ndim == 1:
+        magnitude = magnitude[:, None]
+    if tuple(magnitude.shape) not in ((rows, 1), (1, columns)):
+        raise misfit(
+            name, f"has norms {list(magnitude.shape)} for {[rows, columns]} of {module[:120]!r}"
+        )
+    return Decomposed(added, magnitude)
+
+
+def _added(name: str, module: str, own: Mapping[Ending, Tensor]) -> Added:
+    """What a module's tensors add to its weight, before the scale."""
+    kinds = [kind for kind in (LORA, LOHA, LOKR) if kind & own.keys()]
+    if len(kinds) > 1:
+        raise misfit(name, f"mixes kinds of changes for {module[:120]!r}")
+    if kinds == [LOHA]:
+        first = _product(name, module, own, Ending.FIRST_DOWN, Ending.FIRST_UP)
+        second = _product(name, module, own, Ending.SECOND_DOWN, Ending.SECOND_UP)
+        if first.shape != second.shape:
+            raise misfit(name, f"multiplies {first.shape} with {second.shape} for {module[:120]!r}")
+        return LowRank.of_product(first, second)
+    if kinds == [LOKR]:
+        left = _factor(name, module, own, Ending.LEFT, Ending.LEFT_DOWN, Ending.LEFT_UP)
+        right = _factor(name, module, own, Ending.RIGHT, Ending.RIGHT_DOWN, Ending.RIGHT_UP)
+        return Kronecker(left, right)
+    return _product(name, module, own, Ending.DOWN, Ending.UP)
+
+
+def _factor(
+    name: str, module: str, own: Mapping[Ending, Tensor], whole: Ending, down: Ending, up: Ending
+) -> Tensor:
+    """One factor of LoKr's, stored whole or as a product."""
+    if whole not in own:
+        return _product(name, module, own, down, up).dense(torch.device("cpu"))
+    if own[whole].ndim != 2 or not own[whole].numel():
+        raise misfit(name, f"has no matrix {whole.value} for {module[:120]!r}")
+    return own[whole]
+
+
+def _product(
+    name: str, module: str, own: Mapping[Ending, Tensor], down: Ending, up: Ending
+) -> LowRank:
+    """A pair of matrices that fit each other."""
+    matrices = [own[ending] for ending in (down, up) if ending in own]
+    if len(matrices) != 2 or any(matrix.ndim != 2 for matrix in matrices):
+        raise misfit(name, f"has no pair of matrices for {module[:120]!r}")
+    (rank, _), (_, other) = (matrix.shape for matrix in matrices)
+    if rank != other or rank == 0:
+        raise misfit(name, f"has the ranks {rank} and {other} for {module[:120]!r}")
+    return LowRank(matrices[0], matrices[1])
+
+
+def _rank(own: Mapping[Ending, Tensor]) -> int | None:
+    """What alpha is divided by; None for a change without a rank, which nothing scales."""
+    downs = (Ending.DOWN, Ending.FIRST_DOWN, Ending.LEFT_DOWN, Ending.RIGHT_DOWN)
+    return next((own[ending].shape[0] for ending in downs if ending in own), None)
 
 
 @dataclass(frozen=True)
@@ -148,9 +215,7 @@ class _PeftScales:
         own = {k.removeprefix("transformer."): v for k, v in stated.items()}
         alphas = [own.get("lora_alpha", 1), *_numbers(own.get("alpha_pattern")).values()]
         if not all(isinstance(alpha, int | float) for alpha in alphas):
-            raise _misfit(file.path.name, f"has a {PEFT_METADATA!r} that is not PEFT's")
-        if own.get("use_dora", False):
-            raise _misfit(file.path.name, "is a DoRA, which also scales whole weights")
+            raise misfit(file.path.name, f"has a {PEFT_METADATA!r} that is not PEFT's")
         return cls(own)
 
     def scale(self, module: str, *, rank: int) -> float:
@@ -168,199 +233,8 @@ def _numbers(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _require_pair(file: CheckpointFile, module: str, endings: Mapping[Ending, str]) -> None:
-    """Complain about what is not a pair of matrices that fit each other."""
-    name = file.path.name
-    if Ending.MAGNITUDE in endings:
-        raise _misfit(name, "is a DoRA, which also scales whole weights")
-    matrices = [endings[e] for e in (Ending.DOWN, Ending.UP) if e in endings]
-    shapes = [file.tensors[matrix].shape for matrix in matrices]
-    if len(shapes) != 2 or any(len(shape) != 2 for shape in shapes):
-        raise _misfit(name, f"has no pair of matrices for {module[:120]!r}")
-    (rank, _), (_, other) = shapes
-    if rank != other or rank == 0:
-        raise _misfit(name, f"has the ranks {rank} and {other} for {module[:120]!r}")
-    if Ending.ALPHA in endings and file.tensors[endings[Ending.ALPHA]].num_elements != 1:
-        raise _misfit(name, f"has more than one alpha for {module[:120]!r}")
-
-
-class LiveLora(nn.Module):
-    """A layer with low-rank changes beside it: any layer, as it stays untouched.
-
-    Args:
-        base: the layer.
-        down: of all changes together [r, in].
-        up: of all changes together, with their strengths [out, r].
-    """
-
-    def __init__(self, base: nn.Module, down: Tensor, up: Tensor) -> None:
-        super().__init__()
-        self.base = base
-        self.register_buffer("down", down)
-        self.register_buffer("up", up)
-
-    @property
-    def in_features(self) -> int:
-        """Width of the input."""
-        return self.get_buffer("down").shape[1]
-
-    @property
-    def out_features(self) -> int:
-        """Width of the output."""
-        return self.get_buffer("up").shape[0]
-
-    @property
-    def weight(self) -> Tensor:
-        """That of the layer, which networks ask for their type and place."""
-        weight: Tensor = self.base.weight  # type: ignore[assignment]
-        return weight
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[..., in] to [..., out]."""
-        out: Tensor = self.base(x)
-        down, up = self.get_buffer("down").to(x.dtype), self.get_buffer("up").to(x.dtype)
-        return out + nn.functional.linear(nn.functional.linear(x, down), up)
-
-
-class LoraStack:
-    """LoRAs on a transformer, which is afterwards as it was before, to the bit.
-
-    Args:
-        transformer: whose weights they change.
-        original: brings the weight of a module as it is now, once it is fused with others; if it
-            is not given, what is fused is kept in main memory.
-    """
-
-    def __init__(
-        self, transformer: nn.Module, original: Callable[[str], Tensor] | None = None
-    ) -> None:
-        self._transformer = transformer
-        self._original = original
-        self._fused: dict[str, Tensor | None] = {}
-        self._bases: dict[str, nn.Module] = {}
-
-    @torch.no_grad()
-    def put_on(
-        self,
-        loras: Iterable[tuple[Lora, "float | Strengths"]],
-        *,
-        live: bool = False,
-    ) -> None:
-        """Adds LoRAs with their strengths.
-
-        Fused changes are summed in float32 and rounded once to the weight's own type.
-
-        Args:
-            loras: all of those wanted; others that were put on are taken off first.
-            live: computes the changes beside the weights, which stay untouched: a little slower,
-                put on and off in no time. Weights in fewer bits, or in files, always stay so.
-
-        Raises:
-            CheckpointError: a LoRA changes what is not there or has another shape; none is on then.
-        """
-        self.take_off()
-        changes = _changes(self._transformer, loras)
-        for module, parts in changes.items():
-            layer = self._transformer.get_submodule(module)
-            if live or not isinstance(layer, nn.Linear) or layer.weight.is_meta:
-                self._bases[module] = layer
-                put(self._transformer, module, _live(layer, parts))
-                continue
-            weight = layer.weight.detach()
-            self._fused[module] = weight.to("cpu", copy=True) if self._original is None else None
-            layer.weight.copy_(_fused(weight, parts))
-
-    @torch.no_grad()
-    def take_off(self) -> None:
-        """Takes all LoRAs off."""
-        for module, base in self._bases.items():
-            put(self._transformer, module, base)
-        for module, kept in self._fused.items():
-            layer = self._transformer.get_submodule(module)
-            assert isinstance(layer, nn.Linear)
-            if kept is None:
-                assert self._original is not None
-                kept = self._original(module)
-            layer.weight.copy_(kept)
-        self._bases, self._fused = {}, {}
-
-
-def fuse_loras(transformer: nn.Module, loras: Iterable[tuple[Lora, "float | Strengths"]]) -> None:
-    """Add LoRAs with their strengths to a transformer's weights for good.
-
-    Everything is summed in float32 and rounded once to the weight's own type.
-
-    Raises:
-        CheckpointError: a LoRA changes a weight that is not there or has another shape; no
-            weight is changed then.
-    """
-    LoraStack(transformer, _gone).put_on(loras)
-
-
-def _gone(module: str) -> Tensor:
-    raise AssertionError(f"{module} was changed for good")
-
-
-_Parts = list[tuple[LowRank, float]]
-
-
-def _changes(
-    transformer: nn.Module, loras: Iterable[tuple[Lora, "float | Strengths"]]
-) -> dict[str, _Parts]:
-    """Changes by module, each with its whole factor, once all of them fit."""
-    layers = {
-        name: (int(module.out_features), int(module.in_features))
-        for name, module in transformer.named_modules()
-        if hasattr(module, "in_features") and hasattr(module, "out_features")
-    }
-    changes: dict[str, _Parts] = {}
-    for lora, strength in loras:
-        strengths = Strengths.of(strength)
-        if not any(module in layers for module in lora.changes):
-            raise _misfit(lora.name, "changes none of the weights of this model")
-        for module, change in lora.changes.items():
-            if module not in layers:
-                raise _misfit(lora.name, f"changes {module[:120]!r}, which this model lacks")
-            shape = (change.up.shape[0], change.down.shape[1])
-            if layers[module] != shape:
-                raise _misfit(
-                    lora.name,
-                    f"changes {module[:120]!r} as {list(shape)}, which is {list(layers[module])} "
-                    "in this model",
-                )
-            factor = strengths.for_module(module) * change.scale
-            if factor:
-                changes.setdefault(module, []).append((change, factor))
-    return changes
-
-
-def _fused(weight: Tensor, parts: _Parts) -> Tensor:
-    total = weight.float()
-    for change, factor in parts:
-        up, down = change.up.to(weight.device).float(), change.down.to(weight.device).float()
-        total = torch.addmm(total, up, down, alpha=factor)
-    return total
-
-
-def _live(layer: nn.Module, parts: _Parts) -> LiveLora:
-    """A layer with all its changes as one, where and in the type that it computes in."""
-    dtype, device = _place_of(layer)
-    down = torch.cat([change.down.float() for change, _ in parts])
-    up = torch.cat([change.up.float() * factor for change, factor in parts], dim=1)
-    return LiveLora(layer, down.to(device, dtype), up.to(device, dtype))
-
-
-def _place_of(layer: nn.Module) -> tuple[torch.dtype, torch.device]:
-    """What a layer computes in, and where it lives; what is in files comes from main memory."""
-    if isinstance(layer, LiveLora):
-        down = layer.get_buffer("down")
-        return down.dtype, down.device
-    weight: Any = layer.weight
-    dtype: torch.dtype = getattr(layer, "dtype", weight.dtype)
-    return dtype, torch.device("cpu") if weight.is_meta else weight.device
-
-
-def _misfit(name: str, what: str) -> CheckpointError:
+def misfit(name: str, what: str) -> CheckpointError:
+    """What is wrong with a file."""
     return CheckpointError(
         f"The LoRA {name} does not fit this model: it {what}.", next_step=_NEXT_STEP
     )

@@ -14,18 +14,43 @@ TEXT_PROJECTION = ("text_embedding_projection.", "connectors.", "text_proj_in")
 class Ending(Enum):
     """What a tensor is for the module that its name begins with."""
 
-    DOWN = "down"
-    UP = "up"
+    DOWN = "lora_A"
+    UP = "lora_B"
     ALPHA = "alpha"
-    MAGNITUDE = "magnitude"
+    MAGNITUDE = "dora_scale"
     """Of DoRA."""
+    FIRST_UP = "hada_w1_a"
+    FIRST_DOWN = "hada_w1_b"
+    SECOND_UP = "hada_w2_a"
+    SECOND_DOWN = "hada_w2_b"
+    """Of LoHa, whose letters go the other way round."""
+    LEFT = "lokr_w1"
+    LEFT_UP = "lokr_w1_a"
+    LEFT_DOWN = "lokr_w1_b"
+    RIGHT = "lokr_w2"
+    RIGHT_UP = "lokr_w2_a"
+    RIGHT_DOWN = "lokr_w2_b"
+    """Of LoKr, both factors of which may be products themselves."""
 
 
+LORA = frozenset({Ending.DOWN, Ending.UP})
+LOHA = frozenset({Ending.FIRST_UP, Ending.FIRST_DOWN, Ending.SECOND_UP, Ending.SECOND_DOWN})
+LOKR = frozenset(ending for ending in Ending if ending.value.startswith("lokr_"))
+"""Endings of each kind of change."""
+
+_DOWNS = (
+    *(Ending.DOWN, Ending.FIRST_DOWN, Ending.SECOND_DOWN),
+    *(Ending.LEFT_DOWN, Ending.RIGHT_DOWN),
+)
+"""Whose first axis is the rank."""
+
+_ALSO = {
+    Ending.DOWN: "lora_A|lora_down",
+    Ending.UP: "lora_B|lora_up",
+    Ending.MAGNITUDE: "dora_scale|lora_magnitude_vector",
+}
 _ENDINGS = {
-    Ending.DOWN: r"\.(lora_A|lora_down)(\.default)?(\.weight)?",
-    Ending.UP: r"\.(lora_B|lora_up)(\.default)?(\.weight)?",
-    Ending.ALPHA: r"\.alpha",
-    Ending.MAGNITUDE: r"\.(dora_scale|lora_magnitude_vector)(\.default)?(\.weight)?",
+    ending: rf"\.({_ALSO.get(ending, ending.value)})(\.default)?(\.weight)?" for ending in Ending
 }
 
 PREFIXES = (
@@ -37,6 +62,7 @@ PREFIXES = (
     "transformer.",
     "lora_unet_",
     "lora_transformer_",
+    "lycoris_",
 )
 """Before the names of modules; a name without one begins with what is in the transformer."""
 
@@ -111,14 +137,16 @@ def dotted_name(module: str) -> str:
 
 
 def is_lora(names: Iterable[str]) -> bool:
-    """Whether a file with tensors of these names is a LoRA, whatever it was made for."""
-    pattern = rf".+({_ENDINGS[Ending.DOWN]}|{_ENDINGS[Ending.UP]})"
-    return any(re.fullmatch(pattern, name) for name in names)
+    """Whether a file with tensors of these names is a LoRA or of its kin, whatever it is for."""
+    endings = "|".join(_ENDINGS[ending] for ending in Ending if ending in LORA | LOHA | LOKR)
+    pattern = re.compile(f".+({endings})")
+    return any(pattern.fullmatch(name) for name in names)
 
 
 def other_adapter(names: Iterable[str]) -> str | None:
-    """The kind of small change of weights that a file holds and that is no LoRA; None otherwise."""
-    marks = {"LoHa": ".hada_w1", "LoKr": ".lokr_w1"}
+    """The kind of small change of weights that a file holds and nothing here reads, else None."""
+    marks = {"OFT": ".oft_", "BOFT": ".boft_", "VeRA": ".vera_lambda", "IA3": ".ia3_l"}
+    marks |= {"Tucker decompositions": "_t2", "whole differences": ".diff"}
     names = list(names)
     return next((k for k, mark in marks.items() if any(mark in name for name in names)), None)
 
@@ -139,12 +167,14 @@ class LoraShape:
     """What a LoRA changes, told by its header.
 
     Attributes:
+        kinds: of changes, of LoRA, LoHa, LoKr, and DoRA for what decomposes weights.
         ranks: that occur, from small to large.
         num_video, num_audio: changed layers of the picture and of the sound.
         ignored: whether it also changes the text's projection, which is left out.
         refused: a tensor that nothing here can use; None if there is none.
     """
 
+    kinds: tuple[str, ...]
     ranks: tuple[int, ...]
     num_video: int
     num_audio: int
@@ -156,20 +186,28 @@ def lora_shape(shapes: Mapping[str, tuple[int, ...]]) -> LoraShape:
     """What a file with tensors of these shapes changes."""
     back = {new: old for old, new in TRANSFORMER_TO_DIFFUSERS.items()}
     ranks: set[int] = set()
+    endings: set[Ending] = set()
     modules: set[str] = set()
     refused = None
     for name, shape in shapes.items():
         if is_ignored(name):
             continue
         split = split_name(name)
-        if split is None or split[1] is Ending.MAGNITUDE:
+        if split is None:
             refused = refused or name
             continue
-        modules.add(rename(dotted_name(split[0]), back))
-        if split[1] is Ending.DOWN and len(shape) == 2:
+        module, ending = split
+        modules.add(rename(dotted_name(module), back))
+        endings.add(ending)
+        if ending in _DOWNS and len(shape) == 2:
             ranks.add(shape[0])
+    known = {"LoRA": LORA, "LoHa": LOHA, "LoKr": LOKR, "DoRA": {Ending.MAGNITUDE}}
     num_audio = sum(is_of_audio(module) for module in modules)
-    has_ignored = any(is_ignored(name) for name in shapes)
     return LoraShape(
-        tuple(sorted(ranks)), len(modules) - num_audio, num_audio, has_ignored, refused
+        kinds=tuple(kind for kind, own in known.items() if own & endings),
+        ranks=tuple(sorted(ranks)),
+        num_video=len(modules) - num_audio,
+        num_audio=num_audio,
+        ignored=any(is_ignored(name) for name in shapes),
+        refused=refused,
     )

@@ -7,7 +7,9 @@ from torch import Tensor
 
 from ltx2.checkpoint.catalog import FoundModel, LoraChoice, find_lora
 from ltx2.checkpoint.components import TRANSFORMER
-from ltx2.checkpoint.lora import Lora, LoraStack, Strengths, read_lora
+from ltx2.checkpoint.loader import read_weight
+from ltx2.checkpoint.lora import Lora, Strengths, read_lora
+from ltx2.checkpoint.lora_stack import LoraStack
 from ltx2.errors import RequestError
 from ltx2.model.transformer import Transformer
 from ltx2.request import AppliedLora
@@ -65,8 +67,7 @@ class ModelLoras:
         self.use(read_loras(self._found, choices))
 
     def _original(self, module: str) -> Tensor:
-        name = f"{TRANSFORMER.prefix}{module}.weight"
-        return self._found.file.read([name])[name]
+        return read_weight(self._found.file, f"{TRANSFORMER.prefix}{module}.weight")
 
 
 def changes_of(loras: Sequence[AppliedLora]) -> list[tuple[str, float, float]]:

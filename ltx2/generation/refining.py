@@ -12,7 +12,8 @@ import torch
 
 from ltx2.checkpoint.catalog import SUFFIX, FoundModel, find_lora, loras_of
 from ltx2.checkpoint.loader import load_upsampler
-from ltx2.checkpoint.lora import Lora, LoraStack, read_lora
+from ltx2.checkpoint.lora import Lora, read_lora
+from ltx2.checkpoint.lora_stack import LoraStack
 from ltx2.checkpoint.reader import CheckpointFile
 from ltx2.checkpoint.upsamplers import enlarging_of, find_upsamplers
 from ltx2.errors import RequestError

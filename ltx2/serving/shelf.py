@@ -99,7 +99,7 @@ def _lora(path: Path) -> Found | None:
     shape = lora_shape({name: info.shape for name, info in file.tensors.items()})
     # Models without sound have layers of the same names.
     is_named = any(mark in path.stem.lower() for mark in LORA_NAMES)
-    is_ours = bool(shape.ranks) and (shape.num_audio > 0 or (shape.num_video > 0 and is_named))
+    is_ours = bool(shape.kinds) and (shape.num_audio > 0 or (shape.num_video > 0 and is_named))
     return Found("LoRA", path.stem, path, file.size_bytes) if is_ours else None
 
 

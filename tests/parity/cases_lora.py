@@ -9,7 +9,8 @@ from safetensors.torch import load_file
 
 from ltx2.checkpoint.components import TRANSFORMER
 from ltx2.checkpoint.loader import build_transformer, load_component
-from ltx2.checkpoint.lora import fuse_loras, read_lora
+from ltx2.checkpoint.lora import read_lora
+from ltx2.checkpoint.lora_stack import fuse_loras
 from ltx2.checkpoint.reader import CheckpointFile
 from ltx2.model.transformer import Transformer
 from tests.parity.cases_transformer import case_inputs

@@ -186,7 +186,10 @@ def test_loras_of_every_layout_are_described(tmp_path, layout):
     save_checkpoint(
         tmp_path / "dora.safetensors", tensors | {f"{module}.dora_scale": torch.ones(4, 1)}, {}
     )
-    assert "refused      for" in str(describe(tmp_path / "dora.safetensors"))
+    assert "kind         LoRA, DoRA" in str(describe(tmp_path / "dora.safetensors"))
+    odd = tensors | {f"{module}.diff_b": torch.ones(4)}
+    save_checkpoint(tmp_path / "odd.safetensors", odd, {})
+    assert f"refused      for '{module}.diff_b'" in str(describe(tmp_path / "odd.safetensors"))
 
 
 def test_a_published_model_with_a_network_cut_short_says_which(tmp_path, monkeypatch):

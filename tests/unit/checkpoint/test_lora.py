@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from ltx2.checkpoint.keymaps import TRANSFORMER_TO_DIFFUSERS, rename
-from ltx2.checkpoint.lora import LiveLora, LoraStack, Strengths, fuse_loras, read_lora
+from ltx2.checkpoint.lora import Strengths, read_lora
+from ltx2.checkpoint.lora_stack import LiveLora, LoraStack, fuse_loras
 from ltx2.checkpoint.reader import save_checkpoint
 from ltx2.errors import CheckpointError
 from ltx2.model.quantized import quantize_linears
@@ -95,10 +96,14 @@ PROJECTION = "text_embedding_projection.aggregate_embed.lora_A.weight"
         ({"diffusion_model.wide.alpha": torch.zeros(1)}, "is not a LoRA"),
         (WIDE | {"diffusion_model.wide.alpha": torch.zeros(2)}, "more than one alpha"),
         (WIDE | {"diffusion_model.wide.alpha": torch.tensor(torch.inf)}, "by inf"),
-        (WIDE | {"diffusion_model.wide.dora_scale": torch.ones(4, 1)}, "DoRA"),
-        ({"lora_unet_wide.hada_w1_a": torch.ones(4, 1)}, "LoHa"),
-        ({"lora_unet_wide.lokr_w1": torch.ones(4, 1)}, "LoKr"),
-        (WIDE | {"diffusion_model.wide.hada_w1_a": torch.ones(4, 1)}, "hada_w1_a"),
+        (WIDE | {"diffusion_model.wide.dora_scale": torch.ones(5, 1)}, r"norms \[5, 1\]"),
+        ({"lora_unet_wide.hada_w1_a": torch.ones(4, 1)}, "no pair of matrices"),
+        ({"lora_unet_wide.lokr_w1": torch.ones(4, 1)}, "no pair of matrices"),
+        ({"lora_unet_wide.lokr_w1": torch.ones(4)}, "no matrix lokr_w1"),
+        ({"lora_unet_wide.lokr_w1": torch.ones(1, 1), "x.lokr_t2": torch.ones(1)}, "x.lokr_t2"),
+        (WIDE | {"diffusion_model.wide.hada_w1_a": torch.ones(4, 1)}, "mixes kinds"),
+        ({"lora_unet_wide.oft_blocks": torch.ones(4, 1)}, "it holds OFT"),
+        ({"diffusion_model.wide.diff": torch.ones(4, 6)}, "it holds whole differences"),
         (WIDE | {"lora_te_wide.lora_up.weight": torch.ones(4, 1)}, "lora_te_wide"),
         ({"transformer.wide.lora_A.weight": torch.zeros(2, 2)}, "no pair of matrices"),
         ({"diffusion_model.wide.lora_A.weight": torch.zeros(3, 6)}, "no pair of matrices"),
@@ -259,6 +264,136 @@ def test_picture_and_sound_have_strengths_of_their_own(tmp_path):
     )
 
 
+def loha(module, inside, outside, generator, alpha):
+    """LoHa as LyCORIS writes it, and what it adds, element by element."""
+    shapes = {"w1_a": (outside, 2), "w1_b": (2, inside), "w2_a": (outside, 3), "w2_b": (3, inside)}
+    m = {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
+    added = alpha / 2 * (m["w1_a"] @ m["w1_b"]) * (m["w2_a"] @ m["w2_b"])
+    return {f"{module}.hada_{name}": matrix for name, matrix in m.items()}, added
+
+
+def lokr(module, inside, outside, generator, alpha, *, whole=False):
+    """LoKr of a small left factor, whose right one is a product unless `whole`."""
+    left_shape = (2 - outside % 2, 2 - inside % 2)
+    rows, columns = outside // left_shape[0], inside // left_shape[1]
+    left = torch.randn(left_shape, generator=generator)
+    if whole:
+        right, scale = torch.randn(rows, columns, generator=generator), 1.0
+        tensors = {"w1": left, "w2": right}
+    else:
+        a, b = (
+            torch.randn(rows, 4, generator=generator),
+            torch.randn(4, columns, generator=generator),
+        )
+        right, scale = a @ b, alpha / 4
+        tensors = {"w1": left, "w2_a": a, "w2_b": b}
+    added = torch.zeros(outside, inside)
+    for i in range(left_shape[0]):
+        for j in range(left_shape[1]):
+            block = added[i * rows : (i + 1) * rows, j * columns : (j + 1) * columns]
+            block += scale * left[i, j] * right
+    return {f"{module}.lokr_{name}": matrix for name, matrix in tensors.items()}, added
+
+
+def decomposed(weight, added, magnitude):
+    """DoRA's formula, row by row or column by column."""
+    changed = weight + added
+    if magnitude.shape[1] == 1:
+        rows = [m * row / row.norm() for m, row in zip(magnitude[:, 0], changed, strict=True)]
+        return torch.stack(rows)
+    columns = [
+        m * column / column.norm() for m, column in zip(magnitude[0], changed.T, strict=True)
+    ]
+    return torch.stack(columns, dim=1)
+
+
+def kin(kind, seed, alpha=3.0):
+    """Tensors of a file in the layout of LyCORIS, and every changed weight by its module."""
+    generator = torch.Generator().manual_seed(seed)
+    network = a_network()
+    tensors, changed = {}, {}
+    for name, (inside, outside) in MODULES.items():
+        module = f"lycoris_{name.replace('.', '_')}"
+        weight = network.get_submodule(name).weight.detach()
+        if "LoHa" in kind:
+            own, added = loha(module, inside, outside, generator, alpha)
+        elif "LoKr" in kind:
+            own, added = lokr(module, inside, outside, generator, alpha, whole="whole" in kind)
+        else:
+            down = torch.randn(2, inside, generator=generator)
+            up = torch.randn(outside, 2, generator=generator)
+            own = {f"{module}.lora_down.weight": down, f"{module}.lora_up.weight": up}
+            added = alpha / 2 * up @ down
+        own[f"{module}.alpha"] = torch.tensor(alpha)
+        changed[name] = weight + added
+        if "DoRA" in kind:
+            shape = (1, inside) if "columns" in kind else (outside, 1)
+            magnitude = torch.rand(shape, generator=generator) + 0.5
+            of_peft = "PEFT" in kind
+            ending = "lora_magnitude_vector.weight" if of_peft else "dora_scale"
+            own[f"{module}.{ending}"] = magnitude[:, 0] if of_peft else magnitude
+            changed[name] = decomposed(weight, added, magnitude)
+        tensors |= own
+    return tensors, changed
+
+
+KINDS = (
+    *("LoHa", "LoKr", "LoKr whole", "DoRA of PEFT", "DoRA", "DoRA of columns"),
+    *("DoRA over LoHa", "DoRA over LoKr", "DoRA of columns over LoKr"),
+)
+
+
+@pytest.mark.parametrize("live", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_kin_of_loras_change_weights_by_their_formulas_and_come_off_to_the_bit(
+    tmp_path, kind, live
+):
+    tensors, changed = kin(kind, seed=5)
+    lora = read_lora(written(tmp_path / "x.safetensors", tensors))
+    assert lora.changes.keys() == MODULES.keys()
+    network, before = a_network(), a_network()
+    stack = LoraStack(network)
+    strengths = Strengths(video=0.75, audio=-0.5)
+    stack.put_on([(lora, strengths)], live=live)
+    for name, (inside, _) in MODULES.items():
+        layer, own = network.get_submodule(name), before.get_submodule(name)
+        weight = own.weight + strengths.for_module(name) * (changed[name] - own.weight)
+        x = torch.randn(2, 3, inside)
+        torch.testing.assert_close(layer(x), nn.functional.linear(x, weight, own.bias))
+        assert isinstance(layer, LiveLora) == live
+    stack.take_off()
+    state = before.state_dict()
+    assert network.state_dict().keys() == state.keys()
+    assert all(torch.equal(tensor, state[name]) for name, tensor in network.state_dict().items())
+
+
+def test_kin_over_fewer_bits_are_live_over_what_the_bits_stand_for(tmp_path):
+    loras = []
+    for seed, kind in enumerate(KINDS):
+        path = written(tmp_path / f"{seed}.safetensors", kin(kind, seed)[0])
+        loras.append((read_lora(path), 0.2))
+    network, whole = a_network(), a_network()
+    quantize_linears(network, "int8", lambda name, _: True)
+    network.requires_grad_(False)
+    with torch.no_grad():
+        for name in MODULES:
+            whole.get_submodule(name).weight.copy_(network.get_submodule(name).dequantized())
+    LoraStack(network).put_on(loras)
+    fuse_loras(whole, loras)
+    expected = outputs(whole)
+    for name, output in outputs(network).items():
+        torch.testing.assert_close(output, expected[name], atol=2e-4, rtol=1e-4)
+
+
+def test_a_dora_over_weights_that_stay_in_files_needs_them_and_says_so(tmp_path):
+    lora = read_lora(written(tmp_path / "x.safetensors", kin("DoRA", seed=1)[0]))
+    network = a_network().to("meta")
+    with pytest.raises(CheckpointError, match="--offload cpu"):
+        LoraStack(network).put_on([(lora, 1.0)])
+    weights = a_network().state_dict()
+    LoraStack(network, lambda module: weights[f"{module}.weight"]).put_on([(lora, 1.0)])
+
+
 def outputs(network):
     generator = torch.Generator().manual_seed(4)
     return {
@@ -339,6 +474,8 @@ def test_a_stack_over_another_gives_it_back(tmp_path):
 def test_any_damage_to_a_lora_is_an_error_of_ours_or_harmless(tmp_path, data):
     write, metadata, _ = LAYOUTS[data.draw(st.sampled_from(sorted(LAYOUTS)))]
     tensors = write(matrices())
+    if data.draw(st.booleans()):
+        tensors = kin(data.draw(st.sampled_from(KINDS)), seed=1)[0]
     name = data.draw(st.sampled_from(sorted(tensors)))
     change = data.draw(st.sampled_from(["away", "shape", "type", "rename"]))
     old = tensors.pop(name)

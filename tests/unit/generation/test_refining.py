@@ -3,7 +3,7 @@ import pytest
 import torch
 
 import ltx2
-from ltx2.checkpoint.lora import LiveLora
+from ltx2.checkpoint.lora_stack import LiveLora
 from ltx2.checkpoint.reader import save_checkpoint
 from ltx2.errors import CheckpointError
 from ltx2.runtime import small

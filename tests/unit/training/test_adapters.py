@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from ltx2.checkpoint.loader import build_transformer
-from ltx2.checkpoint.lora import fuse_loras, read_lora
+from ltx2.checkpoint.lora import read_lora
+from ltx2.checkpoint.lora_stack import fuse_loras
 from ltx2.checkpoint.reader import save_checkpoint
 from ltx2.errors import RequestError
 from ltx2.model.transformer import ModalityInput

@@ -13,7 +13,8 @@ from torch import nn
 
 import ltx2
 from ltx2.checkpoint.loader import build_transformer
-from ltx2.checkpoint.lora import fuse_loras, read_lora
+from ltx2.checkpoint.lora import read_lora
+from ltx2.checkpoint.lora_stack import fuse_loras
 from ltx2.checkpoint.reader import CheckpointFile
 from ltx2.diffusion.state import Joint, LatentState
 from ltx2.errors import GenerationCancelled, GenerationError, RequestError, ResourceError
