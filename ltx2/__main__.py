@@ -70,7 +70,10 @@ def generate(  # noqa: PLR0913 - every option of the command is a parameter
     ] = None,
     model: Annotated[str | None, typer.Option(help="Known name, model folder or file.")] = None,
     text_encoder: Annotated[
-        Path | None, typer.Option(help="Text encoder's folder, if the model has none beside it.")
+        Path | None,
+        typer.Option(
+            help="Text encoder, if the model has none beside it: Gemma's folder, or ComfyUI's file."
+        ),
     ] = None,
     device: Annotated[
         str | None, typer.Option(help='"cpu", "cuda", ...; found if not said.')

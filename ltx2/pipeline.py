@@ -20,6 +20,7 @@ from torch import Tensor
 from ltx2 import __version__
 from ltx2.checkpoint.catalog import FoundModel, LoraChoice, find_model
 from ltx2.checkpoint.loader import Networks, load_networks, stay_nowhere
+from ltx2.checkpoint.text_loader import load_text_encoder
 from ltx2.clip import Clip
 from ltx2.diffusion.denoise import OnStep, Step
 from ltx2.diffusion.guidance import Pass, needed_passes
@@ -95,7 +96,8 @@ def load(  # noqa: PLR0913 - all that can be said of a model
 
     Args:
         name_or_path: a known name, a model folder, or a checkpoint file.
-        text_encoder: folder of the text encoder, where the model does not bring its own.
+        text_encoder: folder of the text encoder, or its only file as ComfyUI has it, where the
+            model does not bring its own.
         device: as PyTorch writes it; "auto" takes CUDA, else Apple's GPU, else the CPU.
         dtype: "float32", "bfloat16" or "float16"; "auto" takes float32 for small models and
             bfloat16 for large ones.
@@ -124,9 +126,10 @@ def load(  # noqa: PLR0913 - all that can be said of a model
     if found.text_encoder is None:
         raise CheckpointError(
             f"The model {found.name} has no text encoder beside it.",
-            next_step="Give the folder of its Gemma 3 model as text_encoder.",
+            next_step="Give its Gemma 3 model as text_encoder (--text-encoder): the folder, or "
+            "ComfyUI's single file.",
         )
-    text_folder = found.text_encoder
+    text_encoder = found.text_encoder
     place = choose_device(device)
     num_parameters = sum(info.num_elements for info in found.file.tensors.values())
     number = choose_dtype(dtype, num_parameters=num_parameters)
@@ -150,7 +153,7 @@ def load(  # noqa: PLR0913 - all that can be said of a model
     compile_blocks(networks.transformer, compilation)
     return Pipeline(
         networks,
-        lambda: _load_text_path(networks, text_folder, storage, placement.text_encoder),
+        lambda: _load_text_path(networks, text_encoder, storage, placement.text_encoder),
         name=found.name,
         profile=found.profile,
         fingerprint=found.file.fingerprint,
@@ -161,7 +164,15 @@ def load(  # noqa: PLR0913 - all that can be said of a model
         remembered=None
         if prompt_cache is None or num_parameters < SMALL_MODEL_PARAMETERS
         else PromptCache(
-            prompt_cache, identity_of(found.file, text_folder, f"{number} {quantization}")
+            prompt_cache,
+            identity_of(
+                found.file,
+                text_encoder,
+                dtype=str(number),
+                # What stays in its files is not quantised.
+                quantization="none" if placement.text_encoder is Offload.DISK else quantization,
+                device=place.type,
+            ),
         ),
     )
 
@@ -589,23 +600,21 @@ def _load_networks(found: FoundModel, storage: _Storage, offload: Offload) -> Ne
 
 def _load_text_path(
     networks: Networks,
-    folder: Path,
+    path: Path,
     storage: _Storage,
     offload: Offload = Offload.NONE,
 ) -> TextPath:
-    from ltx2.model.text.encoder import TextEncoder
-
     dtype, device, quantization = storage
     home = device if offload is Offload.NONE else "cpu"
-    encoder = TextEncoder.load(
-        folder,
+    encoder = load_text_encoder(
+        path,
         dtype=dtype,
         device=home,
         quantization=quantization,
         stays=offload is Offload.DISK,
     )
     if offload is not Offload.NONE:
-        stream_text_encoder(encoder, device, folder)
+        stream_text_encoder(encoder, device, path)
     width = encoder.model.config.hidden_size * encoder.num_states
     expected = networks.projection.in_features
     if width != expected:

@@ -121,7 +121,8 @@ class Settings:
         Path | None,
         Setting(
             Path,
-            "Folder of the text encoder, where the model does not bring its own.",
+            "Folder of the text encoder, or its file as ComfyUI has it, where the model does not "
+            "bring its own.",
             also=("--text-encoder-path", "--gemma-root"),
         ),
     ] = None

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
+from ltx2.checkpoint.components import FEATURE_PROJECTION
 from ltx2.checkpoint.hub_cache import cached, find_cached
 from ltx2.checkpoint.lora_layouts import is_lora
 from ltx2.checkpoint.reader import CheckpointFile
@@ -24,6 +25,7 @@ from ltx2.checkpoint.sources import (
     known_transformer,
     open_checkpoint,
 )
+from ltx2.checkpoint.text_encoders import find_text_encoder, open_text_encoder
 from ltx2.errors import CheckpointError
 from ltx2.request import Guidance, ModelProfile
 
@@ -224,7 +226,7 @@ class FoundModel:
     Attributes:
         name: of the published model, or of its folder or file.
         file: the checkpoint, header read.
-        text_encoder: folder of the text encoder; None if there is none beside it.
+        text_encoder: folder or file of the text encoder; None if there is none beside it.
         profile: usual settings and limits.
         licence: of the weights; None if unknown.
     """
@@ -265,7 +267,8 @@ def find_model(name_or_path: str | Path, *, text_encoder: str | Path | None = No
 
     Args:
         name_or_path: a folder holds `model.safetensors` and, usually, `text_encoder/`.
-        text_encoder: folder of the text encoder, where the model does not bring its own.
+        text_encoder: folder of the text encoder, or its only file as ComfyUI has it, where the
+            model does not bring its own.
 
     Raises:
         CheckpointError: there is no such model, or its header is damaged.
@@ -278,25 +281,53 @@ def find_model(name_or_path: str | Path, *, text_encoder: str | Path | None = No
             next_step="Choose a model, and the file as its LoRA (--lora).",
         )
     require_known_version(file)
-    beside = path.parent / TEXT_ENCODER_FOLDER
-    if text_encoder is None and not _is_folder(beside) and known_model(file) is not None:
-        beside = cached(TEXT_ENCODER_SOURCE.repo) or beside
-    if text_encoder is not None:
-        beside = Path(text_encoder)
-        if not _is_folder(beside):
-            beside = find_cached(str(text_encoder)) or beside
-        if not _is_folder(beside):
-            raise CheckpointError(
-                f"There is no text encoder's folder {_shown(beside)}.",
-                next_step="Give the folder of a Gemma 3 model that holds its config.json.",
-            )
     return FoundModel(
         name=name_of(file),
         file=file,
-        text_encoder=beside if _is_folder(beside) else None,
+        text_encoder=_usual_text_encoder(path, file)
+        if text_encoder is None
+        else _chosen_text_encoder(text_encoder),
         profile=profile_of(file),
         licence=licence_of(file),
     )
+
+
+def _usual_text_encoder(path: Path, file: CheckpointFile) -> Path | None:
+    """What lies beside a model's file at `path`, or was downloaded for it; None if nothing."""
+    beside = path.parent / TEXT_ENCODER_FOLDER
+    if _is_folder(beside):
+        return beside
+    downloaded = None if known_model(file) is None else cached(TEXT_ENCODER_SOURCE.repo)
+    return downloaded or find_text_encoder(path, _text_features(file))
+
+
+def _text_features(file: CheckpointFile) -> int:
+    """Values per token that a model takes of all hidden states; 0 if it does not say."""
+    own = FEATURE_PROJECTION.own(file.tensors)
+    names = ("aggregate_embed.weight", "video_aggregate_embed.weight")
+    shape = next((own[name].shape for name in names if name in own), ())
+    return shape[-1] if shape else 0
+
+
+def _chosen_text_encoder(text_encoder: str | Path) -> Path:
+    """The folder or file that was said.
+
+    Raises:
+        CheckpointError: there is none, or the file is something else.
+    """
+    path = Path(text_encoder)
+    if os.path.isfile(path):  # noqa: PTH113 - never raises
+        open_text_encoder(path)
+        return path
+    if not _is_folder(path):
+        path = find_cached(str(text_encoder)) or path
+    if not _is_folder(path):
+        raise CheckpointError(
+            f"There is no text encoder {_shown(path)}.",
+            next_step="Give the folder of a Gemma 3 model that holds its config.json, or a file of "
+            "ComfyUI's text_encoders, as gemma_3_12B_it.safetensors.",
+        )
+    return path
 
 
 def loras_of(found: FoundModel) -> dict[str, Path]:

@@ -45,6 +45,8 @@ VIDEO_VAE = Component("video autoencoder", "vae.")
 AUDIO_VAE = Component("audio autoencoder", "audio_vae.")
 VOCODER = Component("vocoder", "vocoder.")
 UPSAMPLER = Component("latent upsampler", "")
+TEXT_ENCODER = Component("text encoder", "text_encoder.")
+"""In files of their own."""
 
 COMPONENTS = (
     TRANSFORMER,

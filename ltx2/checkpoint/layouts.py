@@ -23,6 +23,14 @@ from ltx2.checkpoint.components import (
 from ltx2.checkpoint.lora_layouts import is_lora, lora_shape, other_adapter
 from ltx2.checkpoint.reader import CheckpointFile, TensorInfo
 from ltx2.checkpoint.sources import changed_components, open_checkpoint
+from ltx2.checkpoint.text_encoders import (
+    SPIECE,
+    TOKENIZERS,
+    is_text_encoder,
+    open_text_encoder,
+    tokenizer_folder,
+    weight_files,
+)
 from ltx2.checkpoint.upsamplers import enlarging_of
 from ltx2.errors import CheckpointError
 from ltx2.geometry import Enlarging
@@ -37,7 +45,7 @@ MODEL_KIND = "LTX-2 model"
 LORA_KIND = "LoRA"
 UPSAMPLER_KIND = "latent upsampler"
 TEXT_ENCODER = "text encoder"
-"""Lies in a folder of its own."""
+"""Lies in a folder or a file of its own."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +75,7 @@ class Description:
 
     Attributes:
         model: name of the known model, or of the file.
-        kind: "LTX-2 model", "LoRA", "latent upsampler" or "unknown".
+        kind: "LTX-2 model", "LoRA", "latent upsampler", "text encoder" or "unknown".
         version: of LTX-2, as its makers write it; None if it is none.
         size_bytes: of all files.
         companions: names of the files beside the main one that hold parts of it.
@@ -182,6 +190,8 @@ def _details(kind: str, version: Version | None, file: CheckpointFile) -> tuple[
         details += ["left out     changes of the text's projection"] if shape.ignored else []
         details += [f"refused      for {shape.refused[:120]!r}"] if shape.refused else []
         return tuple(details)
+    if kind == TEXT_ENCODER:
+        return _details_of_text_encoder(file)
     if kind == UPSAMPLER_KIND:
         try:
             return (f"enlarges     {_ENLARGED[enlarging_of(file)]}",)
@@ -190,6 +200,18 @@ def _details(kind: str, version: Version | None, file: CheckpointFile) -> tuple[
     if (other := other_adapter(file.tensors)) is not None:
         return (f"refused      as {other}, which is another kind of change than a LoRA",)
     return () if version is None or version.can else (f"refused      {version.cannot[0]}",)
+
+
+def _details_of_text_encoder(file: CheckpointFile) -> tuple[str, ...]:
+    text = open_text_encoder(file.path)
+    layers, width = (text.config[key] for key in ("num_hidden_layers", "hidden_size"))
+    if SPIECE in file.tensors:
+        tokenizer = "inside"
+    elif (folder := tokenizer_folder(file.path)) is not None:
+        tokenizer = f"in {folder}"
+    else:
+        tokenizer = f"missing: put {TOKENIZERS[0]} of Gemma 3 into a folder 'tokenizer' beside it"
+    return (f"Gemma 3      {layers} layers of {width:,}", f"tokenizer    {tokenizer}")
 
 
 def _contents(file: CheckpointFile) -> tuple[str, tuple[ComponentDescription, ...]]:
@@ -204,10 +226,25 @@ def _contents(file: CheckpointFile) -> tuple[str, tuple[ComponentDescription, ..
         if rest:
             parts.append(ComponentDescription.of("other", others))
         return MODEL_KIND, tuple(parts)
+    if is_text_encoder(file.tensors):
+        return TEXT_ENCODER, _parts_of_text_encoder(file)
     kind = "unknown"
     if any(name.startswith("post_upsample_res_blocks.") for name in file.tensors):
         kind = UPSAMPLER_KIND
     return kind, (ComponentDescription.of(kind, file.tensors.values()),)
+
+
+def _parts_of_text_encoder(file: CheckpointFile) -> tuple[ComponentDescription, ...]:
+    """The text model, and what lies beside it that nothing here uses."""
+    own = open_text_encoder(file.path).tensors
+    rest = len(file.tensors) - len(own) - (SPIECE in file.tensors)
+    others = [info for name, info in file.tensors.items() if name.startswith(_PICTURES)]
+    parts = [ComponentDescription.of(TEXT_ENCODER, own.values())]
+    return (*parts, ComponentDescription.of("picture encoder", others)) if rest else tuple(parts)
+
+
+_PICTURES = ("vision_model.", "vision_tower.", "multi_modal_projector.", "model.vision_tower.")
+"""Of the pictures that Gemma 3 reads as well."""
 
 
 def _is_ltx2(file: CheckpointFile) -> bool:
@@ -220,8 +257,6 @@ def _is_ltx2(file: CheckpointFile) -> bool:
 
 
 def _text_encoder(folder: Path) -> ComponentDescription | None:
-    files = sorted(folder.glob("*.safetensors"))
-    if not files:
+    if not weight_files(folder):
         return None
-    infos = [info for file in files for info in CheckpointFile.open(file).tensors.values()]
-    return ComponentDescription.of(TEXT_ENCODER, infos)
+    return ComponentDescription.of(TEXT_ENCODER, open_text_encoder(folder).tensors.values())

@@ -14,6 +14,7 @@ from ltx2.checkpoint.catalog import PUBLISHED, find_model
 from ltx2.checkpoint.components import COMPONENTS
 from ltx2.checkpoint.published import published_config, tensors_of, text_encoder_tensors
 from ltx2.checkpoint.reader import TensorInfo
+from ltx2.checkpoint.text_encoders import weight_files
 from ltx2.diffusion.guidance import needed_passes
 from ltx2.errors import CheckpointError, RequestError
 from ltx2.generation.codec import SPATIAL_TILE, TEMPORAL_TILE
@@ -22,7 +23,7 @@ from ltx2.geometry import AUDIO_LATENTS_PER_SECOND, num_audio_latents
 from ltx2.model.video_vae import VideoVAEConfig
 from ltx2.model.video_vae.tiling import plan_tiles
 from ltx2.request import ModelProfile, Request
-from ltx2.runtime.anatomy import ITEM_SIZE, Anatomy, anatomy_of, measure_anatomy, text_files
+from ltx2.runtime.anatomy import ITEM_SIZE, Anatomy, anatomy_of, measure_anatomy
 from ltx2.runtime.devices import Device
 from ltx2.runtime.flops import Flops, Tokens, decoder_flops, transformer_flops
 from ltx2.runtime.memory import (
@@ -104,8 +105,8 @@ def sizes_of(model: str, *, dtype: str = "auto") -> Sizes:
         name, profile = found.name, found.profile
         quantisations = (AS_STORED,) if found.file.quantized else tuple(QUANTISATIONS)
         anatomy = anatomy_of(found, dtype=dtype)
-        text_sizes = (part.size_bytes for part in text_files(found.text_encoder))
-        file_bytes = found.file.size_bytes + sum(text_sizes)
+        files = [] if found.text_encoder is None else weight_files(found.text_encoder)
+        file_bytes = found.file.size_bytes + sum(path.stat().st_size for path in files)
     if anatomy is None:
         raise CheckpointError(
             f"The headers of {name} do not tell its sizes.",

@@ -3,15 +3,15 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from ltx2.checkpoint.catalog import FoundModel
-from ltx2.checkpoint.components import AUDIO_VAE, COMPONENTS, TRANSFORMER, VOCODER
+from ltx2.checkpoint.components import AUDIO_VAE, COMPONENTS, TEXT_ENCODER, TRANSFORMER, VOCODER
 from ltx2.checkpoint.quantized import is_quantizable, kept_bytes
-from ltx2.checkpoint.reader import CheckpointFile, Part, TensorInfo
+from ltx2.checkpoint.reader import CheckpointFile, TensorInfo
+from ltx2.checkpoint.text_encoders import open_text_encoder
 from ltx2.errors import CheckpointError
 from ltx2.geometry import AUDIO_LATENTS_PER_SECOND, VideoCompression, num_audio_latents
 from ltx2.model.config import TransformerConfig
@@ -196,9 +196,12 @@ def anatomy_of(found: FoundModel, *, dtype: str, quantization: str = "none") -> 
     in_8_bits = quantization != "none"
     try:
         kept = _as_kept(found.file, ITEM_SIZE[dtype], in_8_bits=in_8_bits)
-        text = _text_as_kept(found.text_encoder, ITEM_SIZE[dtype], in_8_bits=in_8_bits)
+        text: Mapping[str, TensorInfo] = {}
+        if found.text_encoder is not None:
+            text_file = open_text_encoder(found.text_encoder)
+            text = _as_kept(text_file, ITEM_SIZE[dtype], in_8_bits=in_8_bits)
         narrow = None if in_8_bits else anatomy_of(found, dtype=dtype, quantization="int8")
-        sizes = measure_anatomy(kept, found.file.config, text, dtype=dtype)
+        sizes = measure_anatomy(kept, found.file.config, text.items(), dtype=dtype)
         return replace(sizes, num_transformer_values=num_transformer, in_8_bits=narrow)
     except (CheckpointError, LookupError, TypeError, ValueError):
         return None  # loading says what is wrong with it
@@ -242,25 +245,14 @@ def measure_anatomy(
     )
 
 
-def text_files(folder: Path | None) -> list[Part]:
-    """Files with the weights of a text encoder's folder; none without one.
-
-    Raises:
-        CheckpointError: one is damaged.
-    """
-    files = () if folder is None else sorted(folder.glob("*.safetensors"))
-    return [Part.open(file) for file in files]
-
-
-def text_tensors(folder: Path | None) -> list[tuple[str, TensorInfo]]:
-    """Names and sizes of the tensors in a text encoder's folder; none without one."""
-    return [item for part in text_files(folder) for item in part.tensors.items()]
-
-
 def _as_kept(file: CheckpointFile, item_size: int, *, in_8_bits: bool) -> Mapping[str, TensorInfo]:
     """Tensors as if each were a list of as many numbers of the type as its bytes take."""
     kept = {}
-    blocks = {TRANSFORMER.prefix + own for own in TRANSFORMER.own(file.tensors)}
+    blocks = {
+        component.prefix + own
+        for component in (TRANSFORMER, TEXT_ENCODER)
+        for own in component.own(file.tensors)
+    }
     for name, info in file.tensors.items():
         stored = None
         if name in file.quantized:
@@ -270,18 +262,6 @@ def _as_kept(file: CheckpointFile, item_size: int, *, in_8_bits: bool) -> Mappin
         narrow = in_8_bits and name in blocks and is_quantizable(name)
         size = kept_bytes(info, item_size=item_size, stored_bytes=stored, in_8_bits=narrow)
         kept[name] = replace(info, shape=(math.ceil(size / item_size),))
-    return kept
-
-
-def _text_as_kept(
-    folder: Path | None, item_size: int, *, in_8_bits: bool
-) -> Sequence[tuple[str, TensorInfo]]:
-    """The same of a text encoder."""
-    kept = []
-    for name, info in text_tensors(folder):
-        narrow = in_8_bits and is_quantizable(name)
-        size = kept_bytes(info, item_size=item_size, stored_bytes=None, in_8_bits=narrow)
-        kept.append((name, replace(info, shape=(math.ceil(size / item_size),))))
     return kept
 
 

@@ -1,6 +1,5 @@
 """Lets the weights of a model visit the device instead of living there."""
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,13 +10,15 @@ from torch import nn
 from ltx2.checkpoint.components import (
     AUDIO_CONNECTOR,
     FEATURE_PROJECTION,
+    TEXT_ENCODER,
     TRANSFORMER,
     VIDEO_CONNECTOR,
     VIDEO_VAE,
     Component,
 )
 from ltx2.checkpoint.loader import Networks
-from ltx2.checkpoint.reader import CheckpointFile, Part
+from ltx2.checkpoint.reader import CheckpointFile
+from ltx2.checkpoint.text_encoders import open_text_encoder
 from ltx2.model.video_vae.layers import lay_out
 from ltx2.runtime.streaming import BlockStream, Stored, find_homes
 from ltx2.runtime.visitors import visits
@@ -56,22 +57,16 @@ def stream_networks(
     return tuple(streams)
 
 
-def stream_text_encoder(encoder: "TextEncoder", device: torch.device, folder: Path) -> None:
+def stream_text_encoder(encoder: "TextEncoder", device: torch.device, path: Path) -> None:
     """Lets the layers of a text encoder visit a device.
 
     Args:
         encoder: in main memory or, without weights, on the meta device.
         device: where it runs.
-        folder: with its files.
+        path: of its file or folder.
     """
-    from ltx2.model.text.encoder import TEXT_MODEL_PREFIX
-
     model = encoder.model
-    parts = [Part.open(path) for path in sorted(folder.glob("*.safetensors"))]
-    stored = {
-        re.sub(TEXT_MODEL_PREFIX, "", name): (part, name) for part in parts for name in part.tensors
-    }
-    homes = find_homes(model, stored)
+    homes = find_homes(model, _stored(open_text_encoder(path)), TEXT_ENCODER.prefix)
     model.rotary_emb.to(device)
     for run in ([model.embed_tokens], list(model.layers), [model.norm]):
         BlockStream(run, device, homes)

@@ -1,7 +1,7 @@
 """What prompts mean to a model, kept in files: a large text encoder is not needed for them again.
 
-A file is named after what decides its content: the prompt, the weights that read it and the type
-they compute with. The prompt itself is not kept.
+A file is named after what decides its content: the prompt, the tokenizer and the weights that read
+it, the types and the kind of device that they compute with. The prompt itself is not kept.
 """
 
 import hashlib
@@ -13,6 +13,7 @@ from pathlib import Path
 from torch import Tensor
 
 from ltx2.checkpoint.reader import CheckpointFile, save_checkpoint
+from ltx2.checkpoint.text_encoders import identity_of_text_encoder
 from ltx2.errors import LTX2Error
 
 logger = logging.getLogger(__name__)
@@ -72,9 +73,17 @@ class PromptCache:
                 path.unlink(missing_ok=True)
 
 
-def identity_of(model: CheckpointFile, text_encoder: Path, dtype: str) -> str:
-    """What, beside a prompt, decides what it means: both sets of weights and the number type."""
-    digests = [model.digest]
-    for path in sorted(text_encoder.glob("*.safetensors")):
-        digests.append(CheckpointFile.open(path).digest)
-    return json.dumps([*digests, dtype])
+def identity_of(
+    model: CheckpointFile, text_encoder: Path, *, dtype: str, quantization: str, device: str
+) -> str:
+    """What, beside a prompt, decides what it means.
+
+    Args:
+        model: whose projection and connectors read the text encoder's states.
+        text_encoder: its file or folder, with weights and tokenizer.
+        dtype: what both compute in.
+        quantization: of the text encoder's weights.
+        device: kind of device, as no two of them round alike.
+    """
+    own = [model.digest, identity_of_text_encoder(text_encoder)]
+    return json.dumps([*own, dtype, quantization, device])

@@ -15,6 +15,7 @@ from ltx2.checkpoint.catalog import (
 )
 from ltx2.checkpoint.lora_layouts import lora_shape
 from ltx2.checkpoint.reader import CheckpointFile
+from ltx2.checkpoint.text_encoders import has_tokenizer, tokenizer_folder, width_of
 from ltx2.errors import CheckpointError
 from ltx2.settings import Settings
 
@@ -28,6 +29,11 @@ TEXT_ENCODER_FOLDERS = ("text_encoders", "clip")
 
 MAX_FILES = 2_000
 """Looked at in one folder: headers are read, and nobody has more."""
+
+GEMMA_3_12B = 3840 * 49
+"""Values per token of all hidden states, which the published models take."""
+
+GEMMA_LICENCE = "Gemma Terms of Use"
 
 LORA_NAMES = ("ltx-2", "ltx2")
 """In names of files that change the picture alone, as other models could be changed too."""
@@ -104,7 +110,7 @@ def _lora(path: Path) -> Found | None:
 
 
 def _text_encoders(folder: Path) -> Iterator[Found]:
-    """Folders with a configuration and weights; a single file of ComfyUI's lacks the tokenizer."""
+    """Folders with a configuration and weights, then single files with tokenizers."""
     if not folder.is_dir():
         return
     for config in sorted(folder.glob("*/config.json")):
@@ -112,7 +118,10 @@ def _text_encoders(folder: Path) -> Iterator[Found]:
         name = config.parent.name
         if weights and name == TEXT_ENCODER_NAME:
             size = sum(path.stat().st_size for path in weights)
-            yield Found("text encoder", name, config.parent, size, "Gemma Terms of Use")
+            yield Found("text encoder", name, config.parent, size, GEMMA_LICENCE)
+    for path in _files(folder):
+        if width_of(path) == GEMMA_3_12B and (has_tokenizer(path) or tokenizer_folder(path)):
+            yield Found("text encoder", path.stem, path, path.stat().st_size, GEMMA_LICENCE)
 
 
 def _opened(path: Path) -> CheckpointFile | None:

@@ -32,6 +32,7 @@ from ltx2.checkpoint.loader import (
     projection_builder,
     video_vae_builder,
 )
+from ltx2.checkpoint.text_loader import load_text_encoder
 from ltx2.clip import Clip
 from ltx2.errors import CheckpointError, LTX2Error, RequestError
 from ltx2.files import replaced
@@ -330,8 +331,6 @@ def _encode_captions(
     on_progress: OnProgress,
 ) -> None:
     """Text features of captions; the text encoder, the largest network, is gone afterwards."""
-    from ltx2.model.text.encoder import TextEncoder
-
     if found.text_encoder is None:
         raise CheckpointError(
             f"The model {found.name} has no text encoder beside it.",
@@ -340,7 +339,7 @@ def _encode_captions(
     dtype = choose_dtype(
         "auto", num_parameters=sum(i.num_elements for i in found.file.tensors.values())
     )
-    encoder = TextEncoder.load(found.text_encoder, dtype=dtype, device=device)
+    encoder = load_text_encoder(found.text_encoder, dtype=dtype, device=device)
     projection = load_component(
         found.file, FEATURE_PROJECTION, projection_builder(found.file), dtype=dtype, device=device
     )

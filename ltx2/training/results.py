@@ -30,6 +30,7 @@ from ltx2.checkpoint.loader import (
     video_vae_builder,
 )
 from ltx2.checkpoint.reader import save_checkpoint
+from ltx2.checkpoint.text_loader import load_text_encoder
 from ltx2.clip import Clip
 from ltx2.diffusion.state import Joint
 from ltx2.errors import CheckpointError, GenerationCancelled, LTX2Error
@@ -292,8 +293,6 @@ def text_features(found: FoundModel, requests: Iterable[Request]) -> TextFeature
         CheckpointError: the model has no text encoder beside it.
         RequestError: a request is outside the model's range.
     """
-    from ltx2.model.text.encoder import TextEncoder
-
     if found.text_encoder is None:
         raise CheckpointError(
             f"The model {found.name} has no text encoder beside it, which validation needs.",
@@ -302,7 +301,7 @@ def text_features(found: FoundModel, requests: Iterable[Request]) -> TextFeature
     dtype = choose_dtype(
         "auto", num_parameters=sum(i.num_elements for i in found.file.tensors.values())
     )
-    encoder = TextEncoder.load(found.text_encoder, dtype=dtype)
+    encoder = load_text_encoder(found.text_encoder, dtype=dtype, device="cpu")
     projection = load_component(
         found.file, FEATURE_PROJECTION, projection_builder(found.file), dtype=dtype, device="cpu"
     )

@@ -1,6 +1,6 @@
 """The Gemma 3 text model and its tokenizer: a prompt in, the hidden states of all layers out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,11 +9,18 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import AutoConfig, AutoTokenizer, Gemma3TextConfig, Gemma3TextModel
+from transformers import (
+    AutoConfig,
+    AutoTokenizer,
+    Gemma3TextConfig,
+    Gemma3TextModel,
+    PreTrainedTokenizerFast,
+)
 from transformers.utils.logging import disable_progress_bar
 
 from ltx2.errors import CheckpointError, RequestError
 from ltx2.model.quantized import EightBits, quantize_linears
+from ltx2.model.text.sentencepiece import gemma_tokenizer
 
 MAX_PROMPT_TOKENS = 1024
 """Context length that the released model was trained with."""
@@ -97,18 +104,18 @@ class TextEncoder(nn.Module):
         model = load_text_model(folder, dtype, stays=stays)
         if quantization is not None and not stays:
             quantize_linears(model, quantization, lambda name, _: name.startswith("layers."))
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(
-                tokenizer_folder(folder), local_files_only=True
-            )
-        except Exception as error:  # the tokenizers library raises bare Exception
-            raise CheckpointError(
-                f"The tokenizer of the text encoder in {folder.name} cannot be read.",
-                next_step="Put tokenizer.json and tokenizer_config.json of the same model there.",
-            ) from error
-        limit = min(MAX_PROMPT_TOKENS, tokenizer.model_max_length)
-        encoder = cls(model, tokenizer, limit)
+        encoder = cls.of(model, read_tokenizer(tokenizer_folder(folder)))
         return encoder if stays else encoder.to(device)
+
+    @classmethod
+    def of(cls, model: Gemma3TextModel, tokenizer: Any) -> "TextEncoder":
+        """A text encoder that reads as many tokens as its tokenizer and the model were made for.
+
+        Args:
+            model: the text model.
+            tokenizer: that belongs to it.
+        """
+        return cls(model, tokenizer, min(MAX_PROMPT_TOKENS, tokenizer.model_max_length))
 
     def tokenize(self, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Token ids and mask [B, T], padded on the left to the longest of `prompts`.
@@ -172,6 +179,38 @@ def tokenizer_folder(folder: Path) -> Path:
     return folder if is_here or not beside.is_dir() else beside
 
 
+def read_tokenizer(folder: Path) -> Any:
+    """The tokenizer of a folder.
+
+    Raises:
+        CheckpointError: there is none, or it is damaged.
+    """
+    try:
+        if (folder / "tokenizer.model").is_file() and not (folder / "tokenizer.json").is_file():
+            return sentencepiece_tokenizer((folder / "tokenizer.model").read_bytes())
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except Exception as error:  # the tokenizers library raises bare Exception
+        raise CheckpointError(
+            f"The tokenizer in {folder.name} cannot be read.",
+            next_step="Put tokenizer.json and tokenizer_config.json of the same model there.",
+        ) from error
+
+
+def sentencepiece_tokenizer(model: bytes) -> Any:
+    """Gemma's tokenizer from the bytes of SentencePiece's file.
+
+    Raises:
+        CheckpointError: they are damaged, or not Gemma's.
+    """
+    made: Any = PreTrainedTokenizerFast(
+        tokenizer_object=gemma_tokenizer(model),
+        pad_token="<pad>",
+        bos_token="<bos>",
+        unk_token="<unk>",
+    )
+    return made
+
+
 def load_text_model(folder: Path, dtype: torch.dtype, *, stays: bool = False) -> Gemma3TextModel:
     """The Gemma 3 text model of `folder`; a picture encoder beside it is left out.
 
@@ -228,11 +267,20 @@ def _without_weights(config: Gemma3TextConfig, dtype: torch.dtype) -> Gemma3Text
     with torch.device("meta"):
         model: Any = _TextModel(config)
         model = model.to(dtype)
-    # What is computed instead of stored has to be there.
-    model.rotary_emb = type(model.rotary_emb)(config)
-    model.embed_tokens.embed_scale = torch.tensor(model.embed_tokens.scalar_embed_scale)
+    compute_buffers(model)
     empty: Gemma3TextModel = model.eval()
     return empty
+
+
+def build_text_model(config: Mapping[str, Any]) -> Gemma3TextModel:
+    """The text model of a configuration of Gemma 3, as the device has it."""
+    return _TextModel(Gemma3TextConfig(**config))
+
+
+def compute_buffers(model: Any) -> None:
+    """Makes what a model without memory lacks that is computed instead of stored."""
+    model.rotary_emb = type(model.rotary_emb)(model.config)
+    model.embed_tokens.embed_scale = torch.tensor(model.embed_tokens.scalar_embed_scale)
 
 
 def build_text_encoder(folder: Path) -> TextEncoder:

@@ -52,17 +52,28 @@ def test_a_damaged_file_and_a_folder_that_cannot_be_are_no_failure(tmp_path):
     PromptCache(tmp_path / "file", "model").put("a", VIDEO, AUDIO)
 
 
-@pytest.mark.parametrize("changed", ["model", "text encoder", "dtype"])
-def test_other_weights_or_types_mean_something_else(tmp_path, changed):
+@pytest.mark.parametrize(
+    "changed", ["model", "encoder", "tokenizer", "config", "dtype", "quantization", "device"]
+)
+def test_whatever_decides_what_a_prompt_means_is_part_of_its_name(tmp_path, changed):
     text = tmp_path / "text"
     text.mkdir()
 
-    def identity(model, encoder, dtype):
-        save_checkpoint(tmp_path / "m.safetensors", {"x": torch.tensor(model)}, {})
-        save_checkpoint(text / "e.safetensors", {"x": torch.tensor(encoder)}, {})
-        return identity_of(CheckpointFile.open(tmp_path / "m.safetensors"), text, dtype)
+    def identity(**values):
+        for name, folder in (("model", tmp_path), ("encoder", text)):
+            save_checkpoint(folder / f"{name}.safetensors", {"x": torch.tensor(values[name])}, {})
+        (text / "tokenizer.json").write_text(values["tokenizer"])
+        (text / "config.json").write_text(values["config"])
+        return identity_of(
+            CheckpointFile.open(tmp_path / "model.safetensors"),
+            text,
+            dtype=values["dtype"],
+            quantization=values["quantization"],
+            device=values["device"],
+        )
 
-    usual = identity(1.0, 2.0, "bfloat16")
-    assert usual == identity(1.0, 2.0, "bfloat16")
-    new = {"model": (3.0, 2.0, "bfloat16"), "text encoder": (1.0, 3.0, "bfloat16")}
-    assert usual != identity(*new.get(changed, (1.0, 2.0, "float32")))
+    usual = {"model": 1.0, "encoder": 2.0, "tokenizer": "a", "config": "b"}
+    usual |= {"dtype": "bfloat16", "quantization": "none", "device": "cpu"}
+    other = 3.0 if changed in ("model", "encoder") else "c"
+    assert identity(**usual) == identity(**usual)
+    assert identity(**usual) != identity(**{**usual, changed: other})
