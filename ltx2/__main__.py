@@ -217,7 +217,8 @@ def generate(  # noqa: PLR0913 - every option of the command is a parameter
     """Make a clip with sound and write it as an MP4 file that carries its own recipe.
 
     What is not said is taken from --recipe, then from the model's usual settings. A recipe also
-    chooses the model and LoRAs that it was made with, unless --model or --lora is said.
+    chooses the model, the LoRAs, the number type, the quantization, the kernel and the compilation
+    that it was made with, unless --model, --lora and so on are said.
 
     Started by torchrun, several processes make one clip together, or with --best-of as many clips
     at once.
@@ -275,6 +276,8 @@ def generate(  # noqa: PLR0913 - every option of the command is a parameter
                 (Path(applied.file), applied.strength, applied.audio_strength)
                 for applied in made_by.loras
             ]
+        made_with = None if made_by is None else made_by.computation
+        computed: dict[str, Any] = {} if made_with is None else made_with.model_dump()
         from ltx2.inputs import Inputs
 
         inputs = Inputs()
@@ -295,14 +298,14 @@ def generate(  # noqa: PLR0913 - every option of the command is a parameter
                 chosen,
                 text_encoder=text_encoder or usual_encoder,
                 device=place,
-                dtype=dtype or settings.dtype,
+                dtype=dtype or computed.get("dtype", settings.dtype),
                 loras=loras,
-                live_loras=live_loras,
+                live_loras=live_loras or computed.get("live_loras", False),
                 refiner=refiner,
                 offload=offload or settings.offload,
-                quantization=quantization or settings.quantization,
-                attention=attention or settings.attention,
-                compilation=compilation or settings.compile,
+                quantization=quantization or computed.get("quantization", settings.quantization),
+                attention=attention or computed.get("attention", settings.attention),
+                compilation=compilation or computed.get("compilation", settings.compile),
                 prompt_cache=settings.prompt_cache,
             )
             if made_by is not None:

@@ -20,6 +20,7 @@ from torch import Tensor
 from ltx2 import __version__
 from ltx2.checkpoint.catalog import FoundModel, LoraChoice, find_model
 from ltx2.checkpoint.loader import Networks, load_networks, stay_nowhere
+from ltx2.checkpoint.text_encoders import identity_of_text_encoder
 from ltx2.checkpoint.text_loader import load_text_encoder
 from ltx2.clip import Clip
 from ltx2.diffusion.denoise import OnStep, Step
@@ -52,7 +53,7 @@ from ltx2.model.text import TextPath
 from ltx2.model.transformer import Transformer
 from ltx2.preview import OnPreview, Preview, PreviewPlan
 from ltx2.progress import OnProgress, Progress, ShouldCancel, ignore_progress, never_cancel
-from ltx2.request import AppliedLora, Guidance, ModelProfile, Recipe, Request
+from ltx2.request import AppliedLora, Computation, Guidance, ModelProfile, Recipe, Request
 from ltx2.runtime.allocator import memory_reused
 from ltx2.runtime.anatomy import anatomy_of
 from ltx2.runtime.kernels import choose_attention, compile_blocks
@@ -72,6 +73,9 @@ from ltx2.timeline import plan_windows
 
 Lora = tuple[str | Path, float] | tuple[str | Path, float, float | None] | LoraChoice
 """A LoRA's file or name, its strength, and perhaps another one for the sound."""
+
+DIGEST_CHARACTERS = 32
+"""As digests of weights have them."""
 
 REMEMBERED_PROMPTS = 8
 """Contexts kept in memory, about 16 MB each for the published model."""
@@ -151,6 +155,19 @@ def load(  # noqa: PLR0913 - all that can be said of a model
         model_loras.use(read)
     choose_attention(networks.transformer, attention)
     compile_blocks(networks.transformer, compilation)
+    # What stays in its files is not quantised.
+    of_networks, of_text = (
+        "none" if waits is Offload.DISK else quantization
+        for waits in (placement.networks, placement.text_encoder)
+    )
+    computation = Computation(
+        dtype=str(number).removeprefix("torch."),
+        quantization=of_networks,
+        text_quantization=of_text,
+        attention=attention,
+        compilation=compilation,
+        live_loras=live_loras or placement.networks is Offload.DISK,
+    )
     return Pipeline(
         networks,
         lambda: _load_text_path(networks, text_encoder, storage, placement.text_encoder),
@@ -168,12 +185,13 @@ def load(  # noqa: PLR0913 - all that can be said of a model
             identity_of(
                 found.file,
                 text_encoder,
-                dtype=str(number),
-                # What stays in its files is not quantised.
-                quantization="none" if placement.text_encoder is Offload.DISK else quantization,
+                dtype=computation.dtype,
+                quantization=of_text,
                 device=place.type,
             ),
         ),
+        text_encoder=identity_of_text_encoder(text_encoder)[:DIGEST_CHARACTERS],
+        computation=computation,
     )
 
 
@@ -191,6 +209,8 @@ class Pipeline:
         loras: those of the transformer; None for a pipeline that takes none.
         refining: what upscales and refines; None for a pipeline that cannot.
         remembered: prompts that the text encoder need not read again; None remembers none.
+        text_encoder: identifies its weights and tokenizer, for recipes; None if it has no file.
+        computation: how the networks compute, for recipes; None if nobody chose.
 
     Raises:
         CheckpointError: the profile contradicts the networks.
@@ -209,6 +229,8 @@ class Pipeline:
         loras: ModelLoras | None = None,
         refining: Refining | None = None,
         remembered: PromptCache | None = None,
+        text_encoder: str | None = None,
+        computation: Computation | None = None,
     ) -> None:
         _check_profile(profile, networks)
         self.networks = networks
@@ -218,6 +240,8 @@ class Pipeline:
         self.digest = digest
         self._loras = loras
         self._remembered = remembered
+        self._text_encoder = text_encoder
+        self._computation = computation
         self._refining = refining or Refining(name, ())
         self.device = torch.device(device)
         self._load_text = load_text
@@ -230,6 +254,14 @@ class Pipeline:
     def loras(self) -> tuple[AppliedLora, ...]:
         """What clips are made with, for recipes."""
         return () if self._loras is None else self._loras.applied
+
+    @property
+    def computation(self) -> Computation | None:
+        """How clips are computed, for recipes; None if nobody chose."""
+        chosen = self._computation
+        if chosen is None or self.loras:
+            return chosen
+        return chosen.model_copy(update={"live_loras": False})  # there are none
 
     def use_loras(self, loras: Sequence[Lora]) -> None:
         """Exchanges the LoRAs, while everything else stays loaded.
@@ -312,6 +344,9 @@ class Pipeline:
                 fingerprint=self.fingerprint,
                 digest=self.digest,
                 loras=self.loras,
+                refiner=self._refining.applied(request.upscale),
+                text_encoder=self._text_encoder,
+                computation=self.computation,
                 request=request,
             ),
         )
@@ -388,8 +423,8 @@ class Pipeline:
     def differences_from(self, recipe: Recipe) -> tuple[str, ...]:
         """Why a clip of this pipeline would not be that of `recipe`; empty if it would.
 
-        One sentence about the model and its weights, one about the LoRAs. An older recipe does
-        not know its weights, only their shapes.
+        One sentence about the model and its weights, one about each of the text encoder, the LoRAs
+        and how it computes. An older recipe knows less of them.
         """
         differences = []
         if recipe.model != self.name:
@@ -403,6 +438,20 @@ class Pipeline:
         if changes_of(recipe.loras) != changes_of(self.loras):
             differences.append(
                 f"The recipe was made with {listed(recipe.loras)}, this has {listed(self.loras)}."
+            )
+        refiners = [one for one in (recipe.refiner,) if one is not None]
+        own = self._refining.applied(recipe.request.upscale)
+        here = [one for one in (own,) if one is not None]
+        if changes_of(refiners) != changes_of(here):
+            differences.append(
+                f"The recipe was refined with {listed(refiners)}, this refines with {listed(here)}."
+            )
+        if recipe.text_encoder not in (None, self._text_encoder):
+            differences.append("The recipe was made with another text encoder or tokenizer.")
+        if recipe.computation not in (None, self.computation):
+            differences.append(
+                f"The recipe was computed with {recipe.computation}, this computes with "
+                f"{self.computation or 'what is usual'}."
             )
         return tuple(differences)
 

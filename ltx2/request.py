@@ -300,6 +300,42 @@ class AppliedLora(BaseModel):
         return f"{self.strength:g}/{self.strength_of_sound:g}"
 
 
+class Computation(BaseModel):
+    """How the networks computed, as far as it changes a clip's bits; where weights wait does not.
+
+    Attributes:
+        dtype: of numbers, as settings say it.
+        quantization: of the transformer's weights that its file has whole.
+        text_quantization: the same of the text encoder's.
+        attention: kernel of the transformer's.
+        compilation: of the transformer.
+        live_loras: whether LoRAs were computed beside the weights they change.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dtype: str
+    quantization: str = "none"
+    text_quantization: str = "none"
+    attention: str = "auto"
+    compilation: str = "none"
+    live_loras: bool = False
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What is unusual in it, and the type, by their names in settings."""
+        facts = {"dtype": self.dtype, "quantization": self.quantization}
+        if self.text_quantization != self.quantization:
+            facts["text encoder"] = self.text_quantization
+        facts |= {"attention": self.attention, "compile": self.compilation}
+        facts |= {"LoRAs": "live" if self.live_loras else "none"}
+        usual = ("none", "auto")
+        return {k: v for k, v in facts.items() if v not in usual or k == "text encoder"}
+
+    def __str__(self) -> str:
+        return ", ".join(v if k == "dtype" else f"{k} {v}" for k, v in self.facts.items())
+
+
 class Recipe(BaseModel):
     """Everything needed to make a clip again; written into the file as JSON.
 
@@ -307,6 +343,9 @@ class Recipe(BaseModel):
         model: name of the checkpoint; `fingerprint` identifies its tensors' names and shapes.
         digest: of the checkpoint's weights; None if they had no file, as during training.
         loras: added to the weights.
+        refiner: LoRA that was added to them in the stages after the first one; None without such.
+        text_encoder: identifies its weights and its tokenizer; None if they had no file.
+        computation: how it was made; older recipes do not say it.
         request: the resolved request.
         ai_generated: always true for our clips, as the weights' licence asks.
     """
@@ -319,6 +358,9 @@ class Recipe(BaseModel):
     fingerprint: str
     digest: str | None = None
     loras: tuple[AppliedLora, ...] = ()
+    refiner: AppliedLora | None = None
+    text_encoder: str | None = None
+    computation: Computation | None = None
     request: Request
     ai_generated: Literal[True] = True
 

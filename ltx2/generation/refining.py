@@ -20,6 +20,7 @@ from ltx2.errors import RequestError
 from ltx2.geometry import Enlarging
 from ltx2.model.transformer import Transformer
 from ltx2.model.upsampler import LatentUpsampler
+from ltx2.request import AppliedLora
 from ltx2.runtime.small import is_small
 
 _KINDS: dict[Enlarging, str] = {
@@ -52,6 +53,17 @@ class Refining:
     def has_lora(self) -> bool:
         """Whether the transformer refines in few steps, without guidance."""
         return self._lora is not None
+
+    def applied(self, stages: Sequence[Enlarging]) -> AppliedLora | None:
+        """The LoRA that refines in these stages, for recipes; None if none does.
+
+        Raises:
+            CheckpointError: its file is damaged.
+        """
+        if self._lora is None or not stages:
+            return None
+        file = CheckpointFile.open(self._lora)
+        return AppliedLora(file=self._lora.name, strength=1.0, digest=file.digest)
 
     def require(self, stages: Sequence[Enlarging]) -> None:
         """Complain about upsamplers that are not there before any work is done.

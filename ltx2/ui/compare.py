@@ -191,7 +191,8 @@ def differences(left: Recipe, right: Recipe) -> Iterator[tuple[str, str, str]]:
 def _settings_of(recipe: Recipe) -> dict[str, Any]:
     settings = recipe.request.model_dump(mode="json", exclude={"schema_version"})
     loras = [f"{lora.file} {lora.shown_strength}" for lora in recipe.loras]
-    return {**settings, "model": recipe.model, "loras": loras}
+    computed = {} if recipe.computation is None else recipe.computation.facts
+    return {**settings, "model": recipe.model, "loras": loras, "computation": computed}
 
 
 def _in_words(value: Any) -> str:

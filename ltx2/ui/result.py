@@ -226,6 +226,8 @@ def render_summary(recipe: Recipe) -> str:
         recipe.model,
     ]
     facts += [f"{Path(lora.file).stem} {lora.shown_strength}" for lora in recipe.loras]
+    if recipe.computation is not None:
+        facts.append(str(recipe.computation))
     return " · ".join(facts)
 
 

@@ -278,6 +278,24 @@ def test_weights_are_downloaded_by_a_name_that_other_commands_know(
     assert_refused(run("download", "something"), "OWNER/NAME")
 
 
+def test_a_recipe_is_computed_as_it_was_unless_told_otherwise(tmp_path, puppet_folder):
+    options = ["--model", puppet_folder, "--prompt", "A ball.", *TINY]
+    first, again, other = (tmp_path / f"{name}.mp4" for name in ("first", "again", "other"))
+    run("generate", *options, "--quantization", "int8", "--dtype", "bfloat16", "--output", first)
+    computation = read_recipe(first).computation
+    assert str(computation) == "bfloat16, quantization int8"
+    assert "int8" in run("inspect", first).output
+    result = run("generate", "--model", puppet_folder, "--recipe", first, "--output", again)
+    assert result.stderr == ""
+    assert read_recipe(again).computation == computation
+    assert (read_clip(again).frames == read_clip(first).frames).all()
+    result = run(
+        *("generate", "--model", puppet_folder, "--recipe", first, "--output", other),
+        *("--quantization", "none"),
+    )
+    assert "computes with bfloat16." in result.stderr
+
+
 def test_a_lora_is_added_recorded_and_missed_when_left_out(tmp_path, puppet_folder):
     lora, plain, changed = (tmp_path / n for n in ("paper.safetensors", "1.mp4", "2.mp4"))
     write_lora(lora, of=puppet_folder / "model.safetensors")

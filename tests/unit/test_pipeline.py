@@ -25,7 +25,7 @@ from ltx2.geometry import num_samples
 from ltx2.model.quantized import QuantizedLinear
 from ltx2.model.video_vae import TileSize
 from ltx2.preview import PreviewPlan
-from ltx2.request import Guidance, Request
+from ltx2.request import Computation, Guidance, Request
 from tests.tiny_checkpoint import (
     PROFILE,
     tiny_checkpoint,
@@ -120,6 +120,41 @@ def write_lora(path, pipeline, *, module="transformer_blocks.0.attn1.to_q", seed
     name = f"diffusion_model.{module}.lora"
     save_checkpoint(path, {f"{name}_A.weight": down, f"{name}_B.weight": up}, {})
     return up @ down
+
+
+def test_how_a_clip_was_computed_stands_in_its_recipe_where_it_changes_bits(folder, pipeline):
+    usual = pipeline(a_request(num_frames=9))
+    assert usual.recipe.computation == Computation(dtype="float32")
+    assert str(usual.recipe.computation) == "float32"
+    for options, told in (
+        ({"dtype": "bfloat16"}, "bfloat16"),
+        ({"quantization": "int8"}, "float32, quantization int8"),
+        ({"attention": "math"}, "float32, attention math"),
+    ):
+        other = ltx2.load(folder, device="cpu", **options)
+        clip = other(a_request(num_frames=9))
+        assert not same(clip, usual)
+        assert str(clip.recipe.computation) == told
+        assert other.differences_from(clip.recipe) == ()
+        (sentence,) = other.differences_from(usual.recipe)
+        assert sentence == f"The recipe was computed with float32, this computes with {told}."
+    for offload in ("cpu", "disk"):  # leaves bits as they are
+        visiting = ltx2.load(folder, device="cpu", offload=offload)
+        assert same(visiting(a_request(num_frames=9)), usual)
+        assert visiting.differences_from(usual.recipe) == ()
+    in_files = ltx2.load(folder, device="cpu", offload="disk", quantization="int8")
+    assert in_files.differences_from(usual.recipe) == ()  # nothing is quantised there
+    older = usual.recipe.model_copy(update={"computation": None, "text_encoder": None})
+    assert in_files.differences_from(older) == ()
+
+
+def test_another_tokenizer_is_told_apart(tmp_path, pipeline):
+    clip = pipeline(a_request(num_frames=9))
+    model = write_tiny_model(tmp_path / "tiny")
+    settings = model / "text_encoder" / "tokenizer_config.json"
+    settings.write_text(settings.read_text() + "\n")
+    (sentence,) = ltx2.load(model, device="cpu").differences_from(clip.recipe)
+    assert sentence == "The recipe was made with another text encoder or tokenizer."
 
 
 def test_loras_change_the_clip_and_stand_in_its_recipe(tmp_path, pipeline):

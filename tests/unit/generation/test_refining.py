@@ -68,6 +68,10 @@ def test_a_refining_lora_is_on_while_the_transformer_refines_and_leaves_no_trace
     assert before.keys() == after.keys()
     assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())
     assert np.array_equal(make(pipeline)[0].frames, refined.frames)
+    assert refined.recipe.refiner.file == refiner.name
+    assert pipeline.differences_from(refined.recipe) == ()
+    (sentence,) = ltx2.load(folder, refiner=idle).differences_from(refined.recipe)
+    assert "was refined with the LoRA ltx-2-19b-distilled-lora-384.safetensors" in sentence
 
 
 def test_it_is_found_by_its_name_beside_the_model(folder, refiner):
