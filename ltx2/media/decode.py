@@ -16,7 +16,7 @@ from ltx2.clip import Clip
 from ltx2.conditions import Kind
 from ltx2.errors import MediaError
 from ltx2.geometry import num_samples
-from ltx2.media.image import read_image
+from ltx2.media.image import read_image, refuse_unread
 from ltx2.media.recipe_tag import parse_recipe
 from ltx2.request import Recipe
 
@@ -118,8 +118,12 @@ def read_media(path: str | Path) -> tuple[Kind, Clip]:
     picture = read_image(path)
     if picture is not None:
         return "image", Clip(picture[None], np.zeros((2, 0), np.float32), 1.0, SILENT_SAMPLE_RATE)
-    sound = read_sound(path)
-    return ("video", read_clip(path)) if sound is None else ("sound", sound)
+    try:
+        sound = read_sound(path)
+        return ("video", read_clip(path)) if sound is None else ("sound", sound)
+    except MediaError:
+        refuse_unread(path)
+        raise
 
 
 def read_recipe(path: str | Path) -> Recipe | None:

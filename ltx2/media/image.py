@@ -11,6 +11,13 @@ from ltx2.errors import MediaError
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 """Read; a GIF is a video."""
 
+_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+_BEGINNINGS = (b"\x89PNG", b"\xff\xd8\xff", b"BM")
+"""How pictures are called, and how their files begin."""
+
+_OTHERS = (".heic", ".heif", ".avif", ".tif", ".tiff", ".svg", ".psd", ".jxl")
+"""Pictures that are not read."""
+
 MAX_PIXELS = 8192 * 8192
 """Largest picture read, before it is scaled to a clip's size."""
 
@@ -50,6 +57,25 @@ def read_image(path: str | Path) -> np.ndarray | None:
             return np.array(upright.convert("RGB"))
         except (OSError, ValueError, SyntaxError, EOFError) as error:
             raise _damaged() from error
+
+
+def refuse_unread(path: str | Path) -> None:
+    """Says of a file that nothing could read what kind of picture it was meant to be, if any.
+
+    Raises:
+        MediaError: it is called like a picture, or begins like one.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix in _OTHERS:
+        raise MediaError(
+            f"Pictures of the kind {suffix[1:].upper()} are not read.",
+            next_step="Save it as PNG or JPEG.",
+        )
+    with Path(path).open("rb") as file:
+        start = file.read(12)
+    is_webp = start.startswith(b"RIFF") and start.endswith(b"WEBP")
+    if suffix in _SUFFIXES or is_webp or start.startswith(_BEGINNINGS):
+        raise _damaged()
 
 
 def _damaged() -> MediaError:

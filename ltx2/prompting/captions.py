@@ -160,6 +160,8 @@ def _placed(dialogue: Dialogue) -> Dialogue:
             dialogue, speakers=(replace(speakers[0], place=speakers[0].place or "centre"),)
         )
     sides = tuple(speaker.place for speaker in speakers)
+    if None in sides and {"left", "right"} & set(sides):  # who is told leaves one side
+        sides = tuple(side or ("left" if "right" in sides else "right") for side in sides)
     if sides == ("right", "left"):
         speakers = speakers[::-1]
         lines = tuple(replace(line, speaker=1 - line.speaker) for line in lines)

@@ -210,6 +210,27 @@ def test_a_small_model_offers_what_it_was_taught(browser, tmp_path):
         page.close()
 
 
+def test_who_was_read_back_alone_makes_room_for_another(browser, tmp_path):
+    with served_page(
+        stand_in(tmp_path), tmp_path, STAND_IN_STEP_S="0", STAND_IN_VOCABULARY="1"
+    ) as address:
+        page = opened(browser, address)
+        choose(page, "Dialogue")
+        line(page, 1).locator(".said select").select_option("sieben")
+        wait_for_prompt(page, '"sieben" in German')
+        alone = prompt_of(page)
+        page.locator("#prompt textarea").fill(alone.replace("sieben", "morgen"))
+        page.wait_for_function(
+            "() => document.querySelector('#composer .said select').value === 'morgen'"
+        )
+        assert speaker(page, 1).get_by_label("Place").input_value() == "centre"
+        page.get_by_role("button", name="Add a speaker").click()
+        places = [speaker(page, n).get_by_label("Place").input_value() for n in (1, 2)]
+        assert places == ["left", "right"]
+        wait_for_prompt(page, "on the left and ", '"morgen"')
+        page.close()
+
+
 @needs_axe
 @in_every_look
 def test_a_dialogue_has_no_serious_barrier(browser, address, colors, size):

@@ -218,7 +218,14 @@ function lineRow(line, index, taught) {
 // --- what is there --------------------------------------------------------------------------
 
 function addSpeaker() {
-  draft.speakers.push(blankSpeaker());
+  const added = blankSpeaker();
+  const [first, ...others] = draft.speakers;
+  // Who stood alone in the middle makes room, and a small model knows two sides and nothing else.
+  if (!others.length && (first.place || props.taught[model])) {
+    if (first.place !== "right") first.place = "left";
+    added.place = first.place === "left" ? "right" : "left";
+  }
+  draft.speakers.push(added);
   rebuilt(".speaker:last-child :is(input, select)");
 }
 

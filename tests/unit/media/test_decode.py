@@ -3,10 +3,11 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 from ltx2.errors import MediaError
 from ltx2.media import decode
-from ltx2.media.decode import read_clip, read_recipe
+from ltx2.media.decode import read_clip, read_media, read_recipe
 from ltx2.media.encode import write_clip
 from tests.builders import a_clip, a_recipe, noise_frames, smooth_frames, tones
 
@@ -278,3 +279,42 @@ def test_the_limits_let_the_longest_ordinary_clip_in():
     minute_bytes = 60 * 24 * 1216 * 704 * 3
     assert minute_bytes <= decode.MAX_DECODED_BYTES
     assert decode.MAX_DURATION_S >= 60
+
+
+def as_png(folder):
+    path = folder / "picture.png"
+    Image.fromarray(smooth_frames(1)[0]).save(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("cut.png", lambda png: png[: len(png) // 2]),
+        ("headless.png", lambda png: png[:8] + b"\0" * 40),
+        ("text.jpg", lambda png: b"<html>not found</html>"),
+        ("0123456789abcdef", lambda png: png[:8] + b"nonsense"),
+        ("start.webp", lambda png: b"RIFF\0\0\0\0WEBPxxxx"),
+    ],
+)
+def test_a_broken_picture_is_told_to_be_one(tmp_path, name, content):
+    broken = tmp_path / name
+    broken.write_bytes(content(as_png(tmp_path).read_bytes()))
+    with pytest.raises(MediaError, match="The picture is damaged"):
+        read_media(broken)
+
+
+def test_a_picture_of_another_kind_is_told_to_be_converted(tmp_path):
+    path = tmp_path / "photo.HEIC"
+    path.write_bytes(b"\0\0\0\x18ftypheic" + b"\0" * 40)
+    with pytest.raises(MediaError, match=r"kind HEIC are not read\. Save it as PNG"):
+        read_media(path)
+
+
+def test_a_broken_video_is_no_picture_whatever_it_is_called(tmp_path, our_file):
+    video = tmp_path / "clip.png"
+    video.write_bytes(our_file.read_bytes())
+    assert read_media(video)[0] == "video"
+    (tmp_path / "broken.mp4").write_bytes(b"no video")
+    with pytest.raises(MediaError, match="damaged or not a video"):
+        read_media(tmp_path / "broken.mp4")
