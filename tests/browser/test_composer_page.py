@@ -216,6 +216,7 @@ def test_who_was_read_back_alone_makes_room_for_another(browser, tmp_path):
     ) as address:
         page = opened(browser, address)
         choose(page, "Dialogue")
+        speaker(page, 1).get_by_label("Looks 3").select_option(label="a crown")
         line(page, 1).locator(".said select").select_option("sieben")
         wait_for_prompt(page, '"sieben" in German')
         alone = prompt_of(page)
