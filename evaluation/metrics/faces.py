@@ -186,27 +186,24 @@ def _puppet(clip: Clip, found: BoxTrack) -> FaceTrack:
 
 def _people(clip: Clip, cuts: Sequence[int]) -> list[FaceTrack]:
     models = face_models()
-    pictures = [Image.fromarray(frame) for frame in clip.frames]
     boxes = [
-        models.detect(picture) if number % DETECTION_STEP == 0 else None
-        for number, picture in enumerate(pictures)
+        models.detect(Image.fromarray(frame)) if number % DETECTION_STEP == 0 else None
+        for number, frame in enumerate(clip.frames)
     ]
     tracks = (
-        _person(models, pictures, found)
+        _person(models, clip, found)
         for found in track(boxes, cuts, min_found=min(SHORTEST_TRACK, (len(boxes) + 1) // 2))
     )
     return [face for face in tracks if face is not None]
 
 
-def _person(
-    models: FaceModels, pictures: Sequence[Image.Image], found: BoxTrack
-) -> FaceTrack | None:
+def _person(models: FaceModels, clip: Clip, found: BoxTrack) -> FaceTrack | None:
     """The face in a track of boxes; None where the mesh sees none in most of it."""
     around = gaussian_filter1d(found.boxes, BOX_SMOOTHING, axis=0, mode="nearest")
     landmarks = np.full((len(around), NUM_LANDMARKS, 2), np.nan, np.float32)
     tilt = 0.0
     for row, (number, box) in enumerate(zip(found.frames, around, strict=True)):
-        points, score = models.landmarks(pictures[number], box, tilt)
+        points, score = models.landmarks(Image.fromarray(clip.frames[number]), box, tilt)
         if score >= LEAST_MESH_SCORE:
             landmarks[row] = points
             # The next picture is shown as upright as this one turned out to be.

@@ -61,20 +61,23 @@ def crop_bounds(boxes: NDArray[np.floating]) -> CropBounds:
 
 def crops(frames: Iterator[NDArray[np.uint8]], bounds: CropBounds) -> NDArray[np.uint8]:
     """RGB crops [N, 224, 224, 3] of a track's pictures [H, W, 3], one for each bound."""
-    cut = []
+    cut = np.empty((len(bounds.top), CROP_SIDE, CROP_SIDE, 3), np.uint8)
     for row, frame in enumerate(frames):
         pad = int(bounds.padding[row])
         padded = np.pad(frame, ((pad, pad), (pad, pad), (0, 0)), constant_values=PADDING_GREY)
         rows = slice(bounds.top[row], bounds.bottom[row])
         part = padded[rows, bounds.left[row] : bounds.right[row]]
         pixels = torch.from_numpy(part.copy()).permute(2, 0, 1)[None].float()
-        cut.append(interpolate(pixels, (CROP_SIDE, CROP_SIDE), mode="bilinear")[0])
-    whole = torch.stack(cut).round().clamp(0, 255).to(torch.uint8)
-    return whole.permute(0, 2, 3, 1).numpy()
+        small = interpolate(pixels, (CROP_SIDE, CROP_SIDE), mode="bilinear")[0]
+        cut[row] = small.round().clamp(0, 255).permute(1, 2, 0).numpy()
+    return cut
 
 
 def grey_centres(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The inner squares in grey [N, 112, 112] of crops [N, 224, 224, 3]."""
     inner = slice(GREY_MARGIN, CROP_SIDE - GREY_MARGIN)
-    grey = rgb[:, inner, inner].astype(np.float64) @ np.array([0.299, 0.587, 0.114])
-    return np.round(grey).astype(np.uint8)
+    grey = np.empty((len(rgb), *rgb[0, inner, inner].shape[:2]), np.uint8)
+    for row, picture in enumerate(rgb):
+        weighed = picture[inner, inner].astype(np.float64) @ np.array([0.299, 0.587, 0.114])
+        grey[row] = np.round(weighed)
+    return grey
