@@ -5,12 +5,11 @@ between all pairs of windows (Theil, 1950; Sen, 1968), which a single odd window
 Letters: F frames, W windows.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image
-from scipy.stats import t as student
 from scipy.stats import theilslopes
 
 from evaluation.expectation import Expectation
@@ -42,20 +41,6 @@ class Series:
 
     times_s: np.ndarray
     values: np.ndarray
-
-
-@dataclass(frozen=True)
-class BreakTest:
-    """How much steeper a quantity changes after a moment than before.
-
-    Attributes:
-        difference: of the slopes, after less before, per second.
-        low, high: 95 % interval over clips.
-    """
-
-    difference: float
-    low: float
-    high: float
 
 
 def windows(clip: Clip) -> list[tuple[float, Clip]]:
@@ -94,7 +79,8 @@ def drift(data: Series, name: str, unit: str) -> Outcome:
         seconds = WINDOW_S + (LEAST_WINDOWS - 1) * HOP_S
         return NotMeasurable(
             f"It can be measured in {int(known.sum())} stretches of {WINDOW_S:g} s only.",
-            f"Drift needs clips of {seconds:g} s or more.",
+            f"Drift needs {LEAST_WINDOWS}: clips of {seconds:g} s or more, "
+            f"of {seconds + WINDOW_S:g} s for voices.",
             evidence=(curve,),
         )
     values, times_s = data.values[known], data.times_s[known]
@@ -107,30 +93,11 @@ def drift(data: Series, name: str, unit: str) -> Outcome:
     )
 
 
-def break_test(clips: Sequence[Series], *, at_s: float = BREAK_S) -> BreakTest | NotMeasurable:
-    """Whether a quantity changes faster after a moment than before, over clips of one model.
+def bend(data: Series, at_s: float = BREAK_S) -> float | None:
+    """How much faster a quantity changes after a moment than before, per second.
 
-    Each clip gives the bend of its own least-squares line; the interval is Student's, since the
-    clips, not the overlapping windows, are what is independent.
-
-    Args:
-        clips: series of the same quantity.
-        at_s: the moment.
+    From the least-squares line that bends there; None without two windows on both sides.
     """
-    found = [_bend(data, at_s) for data in clips]
-    bends = np.array([bend for bend in found if bend is not None])
-    if len(bends) < 3:
-        return NotMeasurable(
-            f"Fewer than three clips can be measured on both sides of {at_s:g} s.",
-            f"Make clips well over {at_s:g} s long.",
-        )
-    reach = student.ppf(0.975, len(bends) - 1) * bends.std(ddof=1) / np.sqrt(len(bends))
-    mean = float(bends.mean())
-    return BreakTest(mean, mean - float(reach), mean + float(reach))
-
-
-def _bend(data: Series, at_s: float) -> float | None:
-    """Slope after a moment less that before; None without two windows on both sides."""
     known = np.isfinite(data.values)
     times_s, values = data.times_s[known], data.values[known]
     if (times_s < at_s).sum() < 2 or (times_s > at_s).sum() < 2:

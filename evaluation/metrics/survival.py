@@ -12,12 +12,14 @@ class Lifetime:
     """One clip.
 
     Attributes:
-        time_s: of its first failure, or its length where it never failed.
+        time_s: of its first failure, or until when it is known to hold.
         failed: whether it did.
+        prompt: clips of one prompt are no independent evidence; None stands alone.
     """
 
     time_s: float
     failed: bool
+    prompt: str | None = None
 
 
 @dataclass(frozen=True)
@@ -39,26 +41,28 @@ def first_failure(
     times_s: Sequence[float] | np.ndarray,
     values: Sequence[float] | np.ndarray,
     band: tuple[float, float],
-    duration_s: float,
+    prompt: str | None = None,
 ) -> Lifetime:
-    """When the median of three windows first leaves a band.
+    """When the median of three windows first leaves a band; nothing is known past the last value.
 
     Args:
         times_s: of the windows, rising.
         values: one a window; NaN where nothing could be measured, which is no failure.
         band: lowest and highest value that is still good.
-        duration_s: of the clip.
+        prompt: of the clip.
     """
     known = [(t, v) for t, v in zip(times_s, values, strict=True) if np.isfinite(v)]
     for (_, before), (time_s, value), (_, after) in zip(known, known[1:], known[2:], strict=False):
         middle = float(np.median([before, value, after]))
         if not band[0] <= middle <= band[1]:
-            return Lifetime(float(time_s), True)
-    return Lifetime(duration_s, False)
+            return Lifetime(float(time_s), True, prompt)
+    return Lifetime(float(known[-1][0]) if known else 0.0, False, prompt)
 
 
 def kaplan_meier(lifetimes: Sequence[Lifetime]) -> SurvivalCurve:
     """Product-limit estimate (Kaplan and Meier, 1958), interval on the log-log scale.
+
+    The interval is that of as many clips as there are prompts, as if all clips of one were alike.
 
     Args:
         lifetimes: one a clip; at least one.
@@ -70,7 +74,8 @@ def kaplan_meier(lifetimes: Sequence[Lifetime]) -> SurvivalCurve:
     fails = np.array([(failed & (times == moment)).sum() for moment in moments], float)
     share = np.cumprod(1 - fails / at_risk)
     with np.errstate(divide="ignore", invalid="ignore"):
-        spread = np.sqrt(np.cumsum(fails / (at_risk * (at_risk - fails)))) / np.abs(np.log(share))
+        variance = clips_per_prompt(lifetimes) * np.cumsum(fails / (at_risk * (at_risk - fails)))
+        spread = np.sqrt(variance) / np.abs(np.log(share))
         low, high = (share ** np.exp(sign * norm.ppf(0.975) * spread) for sign in (1.0, -1.0))
     # All clips have failed: the formula has no interval there.
     low, high = np.where(share > 0, low, 0.0), np.where(share > 0, high, 0.0)
@@ -83,6 +88,8 @@ def kaplan_meier(lifetimes: Sequence[Lifetime]) -> SurvivalCurve:
 
 def log_rank(groups: Sequence[Sequence[Lifetime]]) -> float:
     """P-value that clips of all groups fail alike (Mantel, 1966; Peto and Peto, 1972).
+
+    Clips of one prompt count as one, as in `kaplan_meier`.
 
     Args:
         groups: lifetimes by model; two or more, none empty.
@@ -103,4 +110,12 @@ def log_rank(groups: Sequence[Sequence[Lifetime]]) -> float:
     if not variance.any():
         return 1.0
     statistic = float(excess[:-1] @ np.linalg.pinv(variance[:-1, :-1]) @ excess[:-1])
-    return float(chi2.sf(statistic, size - 1))
+    repeats = float(np.mean([clips_per_prompt(group) for group in groups]))
+    return float(chi2.sf(statistic / repeats, size - 1))
+
+
+def clips_per_prompt(lifetimes: Sequence[Lifetime]) -> float:
+    """By how much the clips outnumber the independent pieces of evidence, 1 or more."""
+    prompts = {lifetime.prompt for lifetime in lifetimes if lifetime.prompt is not None}
+    alone = sum(lifetime.prompt is None for lifetime in lifetimes)
+    return len(lifetimes) / (len(prompts) + alone)

@@ -66,6 +66,7 @@ def curves(
     x: str,
     y: str,
     levels: Sequence[tuple[float, str]] = (),
+    marks: Sequence[float] = (),
     log_y: bool = False,
     ends: tuple[float, float] | None = None,
 ) -> str:
@@ -74,6 +75,7 @@ def curves(
     Args:
         x, y: what the axes are, with units.
         levels: horizontal lines, each with its name.
+        marks: vertical lines, where they are among the curves.
         log_y: powers of ten on the vertical axis.
         ends: of the vertical axis; None takes what the curves need.
     """
@@ -90,6 +92,10 @@ def curves(
                 band: dict[str, Any] = {"color": colour, "alpha": 0.15, "lw": 0}
                 band["step"] = "post" if line.steps else None
                 axes.fill_between(line.x, line.low, line.high, **band)
+        last = max((max(line.x) for line in lines if len(line.x)), default=0.0)
+        for mark in marks:
+            if mark < last:
+                axes.axvline(mark, color=SOFT, lw=1, ls=(0, (3, 3)))
         for level, name in levels:
             axes.axhline(level, color=SOFT, lw=1, ls=(0, (3, 3)))
             axes.annotate(

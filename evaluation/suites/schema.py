@@ -53,12 +53,15 @@ class Shape(_Written):
         duration_s: seconds.
         width, height: pixels.
         frame_rate: pictures per second.
+        window_s: longest part made at once by our pipeline, which makes longer clips of parts that
+            overlap; None leaves the whole to one pass.
     """
 
     duration_s: float | None = Field(default=None, gt=0, le=3_600)
     width: int | None = Field(default=None, ge=1, le=16_384)
     height: int | None = Field(default=None, ge=1, le=16_384)
     frame_rate: float | None = Field(default=None, ge=1, le=120)
+    window_s: float | None = Field(default=None, gt=0, le=3_600)
 
 
 class Speaker(_Written):

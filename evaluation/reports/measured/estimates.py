@@ -47,6 +47,37 @@ def mean_of(values: Iterable[tuple[str, float]]) -> Estimate | None:
     return Estimate(mean, mean - half, mean + half, clips, len(means))
 
 
+def crossed_mean_of(values: Iterable[tuple[str, str, float]]) -> Estimate | None:
+    """Mean over clips that share prompts and noise, by intervals that know both.
+
+    Clips of one seed begin with the same noise, whatever their prompts: what it does at a moment,
+    it does in all of them. The variance is that of two crossed clusters (Cameron, Gelbach and
+    Miller, 2011), never less than that of one; Student's quantile has the degrees of the fewer
+    clusters.
+
+    Args:
+        values: prompt, noise and number of each clip.
+
+    Returns:
+        None where there is no value; an interval of NaN where there is one prompt or one noise.
+    """
+    found = list(values)
+    if not found:
+        return None
+    numbers = np.array([value for _, _, value in found])
+    rest = (numbers - numbers.mean()) / len(numbers)
+    prompts, noises = [clip[0] for clip in found], [clip[1] for clip in found]
+    both = [f"{prompt}\0{noise}" for prompt, noise in zip(prompts, noises, strict=True)]
+    fewer = min(len(set(prompts)), len(set(noises)))
+    mean = float(numbers.mean())
+    if fewer < 2:
+        return Estimate(mean, math.nan, math.nan, len(found), len(set(prompts)))
+    by_prompt, by_noise, by_both = (_spread(rest, keys) for keys in (prompts, noises, both))
+    variance = max(by_prompt, by_noise, by_prompt + by_noise - by_both)
+    half = float(t.ppf((1 + LEVEL) / 2, fewer - 1)) * math.sqrt(variance)
+    return Estimate(mean, mean - half, mean + half, len(found), len(set(prompts)))
+
+
 def share_of(values: Iterable[tuple[str, float]]) -> Estimate | None:
     """Mean of numbers from 0 to 1, by item; Wilson's interval (1927) over the items.
 
@@ -80,6 +111,14 @@ def wilson(share: float, count: int) -> tuple[float, float]:
     middle = (share + z * z / (2 * count)) / (1 + z * z / count)
     half = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count**2)) / (1 + z * z / count)
     return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def _spread(rest: np.ndarray, keys: list[str]) -> float:
+    """Variance of a mean by clusters: sums of what is left of the numbers, squared."""
+    sums: dict[str, float] = {}
+    for key, value in zip(keys, rest, strict=True):
+        sums[key] = sums.get(key, 0.0) + float(value)
+    return sum(value**2 for value in sums.values()) * len(sums) / (len(sums) - 1)
 
 
 def _by_item(values: Iterable[tuple[str, float]]) -> tuple[int, np.ndarray]:

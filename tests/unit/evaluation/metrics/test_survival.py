@@ -32,10 +32,26 @@ def test_clips_that_never_fail_stay_alive():
     assert log_rank([[Lifetime(20.0, False)], [Lifetime(10.0, False)]]) == 1.0
 
 
+def test_clips_of_one_prompt_are_no_more_evidence_than_one():
+    fails = [Lifetime(10.0, True, "a"), Lifetime(20.0, False, "b"), Lifetime(20.0, False, "c")]
+    once, often = kaplan_meier(fails), kaplan_meier(fails * 5)
+    np.testing.assert_allclose(often.share, once.share)
+    np.testing.assert_allclose(often.low, once.low)
+    np.testing.assert_allclose(often.high, once.high)
+    others = [Lifetime(20.0, False, name) for name in "abc"]
+    assert log_rank([fails * 5, others * 5]) == pytest.approx(log_rank([fails, others]), abs=0.1)
+
+
 def test_one_odd_window_is_no_failure_but_two_are():
     times = np.arange(6) * 2.0
     band = (-125.0, 45.0)
-    assert not first_failure(times, [0, 0, 300, 0, 0, 0], band, 12.0).failed
-    found = first_failure(times, [0, 0, np.nan, 300, 310, 320], band, 12.0)
-    assert (found.failed, found.time_s) == (True, 6.0)
-    assert first_failure(times, [np.nan] * 6, band, 12.0) == Lifetime(12.0, False)
+    assert not first_failure(times, [0, 0, 300, 0, 0, 0], band).failed
+    found = first_failure(times, [0, 0, np.nan, 300, 310, 320], band, "a prompt")
+    assert found == Lifetime(6.0, True, "a prompt")
+
+
+def test_nothing_is_known_past_the_last_value():
+    times = np.arange(6) * 2.0
+    found = first_failure(times, [0, 0, 0, 0, np.nan, np.nan], (-125.0, 45.0))
+    assert found == Lifetime(6.0, False)
+    assert first_failure(times, [np.nan] * 6, (-125.0, 45.0)) == Lifetime(0.0, False)

@@ -34,6 +34,7 @@ class Maker:
 
     name: str = "maker"
     number: str = "1"
+    kind: str = "test"
     fails: dict = field(default_factory=dict)
     skips: set = field(default_factory=set)
     price: float = 0.0
@@ -43,7 +44,7 @@ class Maker:
         return self.number
 
     def describe(self):
-        return {"kind": "test"}
+        return {"kind": self.kind}
 
     def takes(self, given):
         return False

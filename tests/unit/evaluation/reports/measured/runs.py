@@ -51,10 +51,11 @@ def row(record, metric, value=None, *, reason="", unit="", evidence=(), clip="",
     }
 
 
-def run_of(path, name, rows_of, *, suite=SUITE, seeds=(1,), fails=None):
+def run_of(path, name, rows_of, *, suite=SUITE, seeds=(1,), fails=None, kind="test"):
     """A folder with clips and with `rows_of(record, number, sha256)` of every clip."""
     folder = RunFolder(path)
-    run_suite(suite, Maker(name=name, fails=fails or {}), folder, seeds=seeds, arguments=["run"])
+    maker = Maker(name=name, kind=kind, fails=fails or {})
+    run_suite(suite, maker, folder, seeds=seeds, arguments=["run"])
     records = [folder.read_item(key) for key in folder.read_run().keys]
     made = [record for record in records if record.status == "ok"]
     lines = [

@@ -1,8 +1,15 @@
 import math
 
+import numpy as np
 import pytest
 
-from evaluation.reports.measured.estimates import mean_of, pooled_share_of, share_of, wilson
+from evaluation.reports.measured.estimates import (
+    crossed_mean_of,
+    mean_of,
+    pooled_share_of,
+    share_of,
+    wilson,
+)
 
 
 def test_the_interval_of_a_share_is_wilsons():
@@ -34,3 +41,42 @@ def test_every_line_of_a_clip_counts_but_is_no_independent_evidence():
     found = pooled_share_of([("a", 1.0), ("a", 0.0), ("b", 1.0)])
     assert found.value == 2 / 3
     assert (found.low, found.high) == wilson(2 / 3, 2)
+
+
+def crossed(rng, *, prompts=12, seeds=4, of_prompt=0.0, of_seed=0.0, rest=1.0):
+    """Numbers whose true mean is 0, with a part of the prompt's and one of the noise's."""
+    by_prompt, by_seed = rng.normal(0, of_prompt, prompts), rng.normal(0, of_seed, seeds)
+    return [
+        (str(p), str(s), by_prompt[p] + by_seed[s] + rng.normal(0, rest))
+        for p in range(prompts)
+        for s in range(seeds)
+    ]
+
+
+def test_noise_that_prompts_share_is_in_the_interval():
+    rng = np.random.default_rng(0)
+    draws = [crossed(rng, of_seed=1.0, rest=0.5) for _ in range(400)]
+    holds = [(m := crossed_mean_of(values)).low < 0 < m.high for values in draws]
+    assert np.mean(holds) >= 0.92
+    by_prompt = [mean_of((prompt, value) for prompt, _, value in values) for values in draws]
+    assert np.mean([m.low < 0 < m.high for m in by_prompt]) < 0.6
+
+
+def test_prompts_that_differ_are_in_the_interval():
+    rng = np.random.default_rng(1)
+    draws = [crossed_mean_of(crossed(rng, of_prompt=1.0, rest=0.5)) for _ in range(400)]
+    assert np.mean([m.low < 0 < m.high for m in draws]) >= 0.92
+
+
+def test_clips_with_noise_of_their_own_have_the_interval_of_their_prompts():
+    values = [("a", "1", 1.0), ("b", "2", 2.0), ("c", "3", 3.0)]
+    found = crossed_mean_of(values)
+    plain = mean_of((prompt, value) for prompt, _, value in values)
+    assert (found.value, found.low) == pytest.approx((plain.value, plain.low))
+
+
+def test_one_seed_has_no_interval():
+    found = crossed_mean_of([("a", "1", 1.0), ("b", "1", 2.0)])
+    assert (found.value, found.num_clips, found.num_items) == (1.5, 2, 2)
+    assert math.isnan(found.low)
+    assert crossed_mean_of([]) is None

@@ -165,22 +165,6 @@ def test_a_run_that_was_not_measured_says_so(tmp_path):
     assert "Not measured yet: one" in run_report(load_results([folder]), clip_bytes=0)
 
 
-def test_drift_has_slopes_and_survival(tmp_path):
-    def drifting(record, number, clip):
-        x = list(range(2, 40, 2))
-        y = [50 - 0.5 * t if t < 21 else 60 - 2.0 * t for t in x]
-        curve = {"name": "s", "x": x, "y": y, "x_label": "time (s)", "y_label": "dB"}
-        yield row(
-            record, "drift.sharpness", -0.5 - 0.1 * (number % 2), unit="dB/s", evidence=[curve]
-        )
-
-    folder = run_of(tmp_path / "run", "one", drifting)
-    said = text_of(run_report(load_results([folder]), clip_bytes=0))
-    assert "-0.55" in said
-    assert re.search(r"one 16\.0 0% 0% to 0%", said)  # 42 dB is more than 6 below the first 49
-    assert "Slope after less slope before" in said
-
-
 def test_published_rows_keep_to_their_source():
     tables = [part for part in published().parts if isinstance(part, Table)]
     assert len({table.caption for table in tables}) == len(tables) > 15
