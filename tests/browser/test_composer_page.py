@@ -97,7 +97,7 @@ def type_dialogue(page):
 
 SAID = (
     '"Where is it?"',
-    'Tom, the tall man, says, quietly: "Here."',
+    'Tom, the tall man on the right, says, quietly: "Here."',
     'in English: "No, there!"',
     '"Ah."',
 )

@@ -129,8 +129,8 @@ function blankLine(speaker) {
 
 // After a change of what there is, not of what is written in it.
 function rebuilt(focus) {
+  render(); // First: lists of what a small model knows have a choice from the start.
   changed();
-  render();
   if (focus) root.querySelector(focus)?.focus();
 }
 
