@@ -16,7 +16,7 @@ from ltx2.clip import Clip
 from ltx2.conditions import Kind
 from ltx2.errors import MediaError
 from ltx2.geometry import num_samples
-from ltx2.media.image import read_image, refuse_unread
+from ltx2.media.image import begins_like_picture, read_image, refuse_unread
 from ltx2.media.recipe_tag import parse_recipe
 from ltx2.request import Recipe
 
@@ -324,4 +324,8 @@ def _opened(path: Path) -> Iterator[InputContainer]:
             next_step="Check the name and that you may read it.",
         ) from error
     except (av.FFmpegError, OSError, ValueError) as error:
+        if begins_like_picture(path):
+            raise MediaError(
+                "The file is a picture, not a video.", next_step="Choose a video file."
+            ) from error
         raise _damaged(getattr(error, "strerror", None) or str(error)) from error

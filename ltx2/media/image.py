@@ -71,11 +71,16 @@ def refuse_unread(path: str | Path) -> None:
             f"Pictures of the kind {suffix[1:].upper()} are not read.",
             next_step="Save it as PNG or JPEG.",
         )
+    if suffix in _SUFFIXES or begins_like_picture(path):
+        raise _damaged()
+
+
+def begins_like_picture(path: str | Path) -> bool:
+    """Whether a file has the first bytes of a picture, whatever its name."""
     with Path(path).open("rb") as file:
         start = file.read(12)
     is_webp = start.startswith(b"RIFF") and start.endswith(b"WEBP")
-    if suffix in _SUFFIXES or is_webp or start.startswith(_BEGINNINGS):
-        raise _damaged()
+    return is_webp or start.startswith(_BEGINNINGS)
 
 
 def _damaged() -> MediaError:

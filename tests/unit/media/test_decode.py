@@ -7,7 +7,7 @@ from PIL import Image
 
 from ltx2.errors import MediaError
 from ltx2.media import decode
-from ltx2.media.decode import read_clip, read_media, read_recipe
+from ltx2.media.decode import read_clip, read_first_picture, read_media, read_recipe
 from ltx2.media.encode import write_clip
 from tests.builders import a_clip, a_recipe, noise_frames, smooth_frames, tones
 
@@ -318,3 +318,11 @@ def test_a_broken_video_is_no_picture_whatever_it_is_called(tmp_path, our_file):
     (tmp_path / "broken.mp4").write_bytes(b"no video")
     with pytest.raises(MediaError, match="damaged or not a video"):
         read_media(tmp_path / "broken.mp4")
+
+
+def test_a_picture_that_is_called_a_video_is_told_to_be_one(tmp_path):
+    path = tmp_path / "picture.mp4"
+    Image.new("RGB", (32, 32), "red").save(path, format="PNG")
+    for read in (read_clip, read_first_picture):
+        with pytest.raises(MediaError, match="is a picture, not a video"):
+            read(path)
