@@ -59,9 +59,12 @@ def windows(clip: Clip) -> list[tuple[float, Clip]]:
     return cut
 
 
-def series(clip: Clip, measure: Callable[[Clip], Outcome]) -> Series:
-    """Any measurement in every window; where it is not measurable the value is NaN."""
+def series(clip: Clip, measure: Callable[[Clip], Outcome]) -> Series | NotMeasurable:
+    """Any measurement in every window, NaN where it is not measurable; why not, if in none."""
     found = [(time_s, measure(part)) for time_s, part in windows(clip)]
+    reasons = [outcome for _, outcome in found if isinstance(outcome, NotMeasurable)]
+    if reasons and len(reasons) == len(found):
+        return reasons[0]
     values = [outcome.value if isinstance(outcome, Measured) else np.nan for _, outcome in found]
     return Series(np.array([time_s for time_s, _ in found]), np.array(values, float))
 
@@ -78,7 +81,7 @@ def drift(data: Series, name: str, unit: str) -> Outcome:
     if known.sum() < LEAST_WINDOWS:
         seconds = WINDOW_S + (LEAST_WINDOWS - 1) * HOP_S
         return NotMeasurable(
-            f"It can be measured in {int(known.sum())} stretches of {WINDOW_S:g} s only.",
+            f"It can be measured in {_counted(int(known.sum()))} of {WINDOW_S:g} s only.",
             f"Drift needs {LEAST_WINDOWS}: clips of {seconds:g} s or more, "
             f"of {seconds + WINDOW_S:g} s for voices.",
             evidence=(curve,),
@@ -91,6 +94,10 @@ def drift(data: Series, name: str, unit: str) -> Outcome:
     return Measured(
         float(slope), f"{unit}/s", float(low), float(high), details=details, evidence=(curve,)
     )
+
+
+def _counted(stretches: int) -> str:
+    return "one stretch" if stretches == 1 else f"{stretches or 'no'} stretches"
 
 
 def bend(data: Series, at_s: float = BREAK_S) -> float | None:
@@ -152,7 +159,8 @@ def _pictures(clip: Clip, mode: str) -> np.ndarray:
 
 def _metric(name: str, unit: str, measure: Callable[[Clip], Outcome]) -> Metric:
     def measured(clip: Clip, expectation: Expectation) -> Outcome:
-        outcome = drift(series(clip, measure), name, unit)
+        data = series(clip, measure)
+        outcome = data if isinstance(data, NotMeasurable) else drift(data, name, unit)
         if isinstance(outcome, Measured):
             # After a cut another scene is measured, which is no drift.
             details = dict(outcome.details) | {"cuts": len(find_cuts(clip.frames))}
