@@ -38,11 +38,13 @@ class Choice:
         model: name of an offer; None for the usual one.
         loras: of that model.
         best_of: clips that are made, with seeds that follow, of which the best is kept.
+        quantization: how large weights are kept, as settings say it; None as the server does.
     """
 
     model: str | None = None
     loras: tuple[ChosenLora, ...] = ()
     best_of: int = 1
+    quantization: str | None = None
 
 
 USUAL = Choice()

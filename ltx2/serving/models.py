@@ -4,8 +4,8 @@ import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, field, replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -28,7 +28,7 @@ from ltx2.runtime.anatomy import Anatomy, anatomy_of
 from ltx2.runtime.memory import offload_beside
 from ltx2.serving.jobs import Choice, ChosenLora
 from ltx2.serving.shelf import Found, find_weights, roots_of
-from ltx2.settings import Settings
+from ltx2.settings import QUANTIZATIONS, Settings
 
 INPUTS_FOLDER = "inputs"
 """Of the server's data: the files that visitors make clips from, under their digests."""
@@ -79,6 +79,8 @@ class Offer:
         stages: what upsamplers that lie beside it enlarge.
         guides: LoRAs that follow a reference video, and how much smaller they are shown it.
         exchange: puts other LoRAs into what `load` built; None if it has to be built anew.
+        quantization: how its large weights are kept, as settings say it.
+        quantized: the same model with its large weights kept otherwise; None if they cannot be.
     """
 
     name: str
@@ -93,6 +95,13 @@ class Offer:
     stages: frozenset[Enlarging] = frozenset()
     guides: Mapping[str, int] = field(default_factory=dict)
     exchange: Callable[[ClipMaker, Loras], ClipMaker] | None = None
+    quantization: str = "none"
+    quantized: "Callable[[str], Offer] | None" = None
+
+    @property
+    def timed_as(self) -> str:
+        """What clips of it are timed as: weights in fewer bits take other times."""
+        return self.name if self.quantization == "none" else f"{self.name} {self.quantization}"
 
 
 class Stop:
@@ -147,6 +156,22 @@ class Models:
         names = ", ".join(offer.name for offer in self.offers)
         raise RequestError(f"There is no model {name!r} here.", next_step=f"Choose one of {names}.")
 
+    def chosen(self, choice: Choice) -> Offer:
+        """The offer of a choice, with its weights kept as that says.
+
+        Raises:
+            RequestError: there is none of that name, or its weights cannot be kept so.
+        """
+        offer = self.offer(choice.model)
+        if choice.quantization in (None, offer.quantization):
+            return offer
+        if offer.quantized is None or choice.quantization not in QUANTIZATIONS:
+            raise RequestError(
+                f"The model {offer.name} cannot keep its weights as {choice.quantization!r}.",
+                next_step=f"Choose {', '.join(QUANTIZATIONS)}, or leave it out.",
+            )
+        return offer.quantized(choice.quantization)
+
     def named(self, choice: Choice) -> Choice:
         """The same choice with its model's name, without LoRAs that change nothing.
 
@@ -155,6 +180,7 @@ class Models:
                 a number.
         """
         offer = self.offer(choice.model)
+        is_usual = self.chosen(choice) is offer
         seen = set()
         for lora in choice.loras:
             _check_lora(offer, lora)
@@ -163,7 +189,11 @@ class Models:
                     f"The LoRA {lora.name!r} is chosen twice.", next_step="Keep one of them."
                 )
             seen.add(lora.name)
-        return Choice(offer.name, tuple(lora for lora in choice.loras if not lora.changes_nothing))
+        return Choice(
+            offer.name,
+            tuple(lora for lora in choice.loras if not lora.changes_nothing),
+            quantization=None if is_usual else choice.quantization,
+        )
 
     @property
     def loaded(self) -> Choice | None:
@@ -190,7 +220,7 @@ class Models:
         current = self._loaded
         is_new = current is None or current[0] != choice or _has_failed(current[1])
         if is_new:
-            offer = self.offer(choice.model)
+            offer = self.chosen(choice)
             files = [_file_of(offer, lora) for lora in choice.loras]
             load = partial(offer.load, files)
             if (
@@ -214,7 +244,8 @@ class Models:
 
     def _is_only_of_loras(self, choice: Choice) -> bool:
         """Whether a choice differs from what is loaded in its LoRAs alone."""
-        return self.loaded is not None and self.loaded.model == choice.model
+        now = self.loaded
+        return now is not None and replace(now, loras=()) == replace(choice, loras=())
 
     def close(self) -> None:
         """Gives the loaded model's memory back; loading that has begun ends on its own."""
@@ -303,6 +334,8 @@ def _offer(model: str, settings: Settings, weights: Sequence[Found]) -> Offer:
         frozenset(enlarging_of(file) for file in find_upsamplers(found)),
         _guides(loras),
         exchange,
+        settings.quantization,
+        cache(lambda bits: _offer(model, replace(settings, quantization=bits), weights)),
     )
 
 

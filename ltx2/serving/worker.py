@@ -278,7 +278,7 @@ class JobQueue:
         """
         models = self.models[0]
         choice = models.named(choice)
-        offer = models.offer(choice.model)
+        offer = models.chosen(choice)
         place = self._place(models, choice)
         return check(
             request,
@@ -379,7 +379,7 @@ class JobQueue:
         except Exception:
             logger.exception("a clip failed unexpectedly")
             return BROKEN
-        run = making.run(choice.model or "", models.device, work)
+        run = making.run(models.chosen(choice).timed_as, models.device, work)
         logger.info("%d steps of %d tokens in %.1f s", work.steps, work.tokens, run.seconds)
         try:
             self.store.add_run(run)
@@ -458,9 +458,9 @@ class JobQueue:
             )
 
     def _forecast(self, models: Models, request: Request, choice: Choice) -> Forecast | None:
-        offer = models.offer(choice.model)
+        offer = models.chosen(choice)
         return forecast(
-            self.store.runs(offer.name, models.device),
+            self.store.runs(offer.timed_as, models.device),
             work_of(request, offer.profile),
             is_loaded=models.loaded == choice,
         )
@@ -475,7 +475,7 @@ class JobQueue:
             return place
         if loaded == choice:
             return replace(place, is_loaded=True)
-        left = models.offer(loaded.model).anatomy
+        left = models.chosen(loaded).anatomy
         freed = overhead(place) + (left.resident if left else 0)
         return place.with_freed(freed)
 

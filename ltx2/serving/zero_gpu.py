@@ -73,6 +73,7 @@ class Lender:
         return replace(
             offer,
             load=lambda loras: BorrowingMaker(offer.load(loras), offer.profile, self.events),
+            quantized=None,
         )
 
 

@@ -34,5 +34,6 @@ GENERATE_VIDEO_PARAMETERS = (
     "lora_audio_strength_2",
     "lora_audio_strength_3",
     "lora_audio_strength_4",
+    "quantization",
 )
 """Names as scripts written for those pages use them; ours come last. Never reorder or rename."""

@@ -49,6 +49,13 @@ SAMPLERS = {
 }
 """What a request calls samplers, and what the page does."""
 
+QUANTIZED = {
+    "none": phrase("As in the file"),
+    "int8": phrase("8 bits, whole numbers"),
+    "fp8": phrase("8 bits, floating point"),
+}
+"""How settings call the ways to keep weights, and what the page does."""
+
 SHAPES = {phrase("Square"): 1.0, phrase("Wide"): 16 / 9, phrase("Tall"): 9 / 16}
 """Width by height."""
 
@@ -117,6 +124,7 @@ class Form:
     lora_audio_strength_2: gr.Slider
     lora_audio_strength_3: gr.Slider
     lora_audio_strength_4: gr.Slider
+    quantization: gr.Dropdown
     reset: gr.Button
 
     @property
@@ -182,6 +190,7 @@ class Asked:
     lora_audio_strength_2: float | None = None
     lora_audio_strength_3: float | None = None
     lora_audio_strength_4: float | None = None
+    quantization: str | None = None
 
     def to_choice(self) -> Choice:
         """What to make it with."""
@@ -191,7 +200,7 @@ class Asked:
             if name not in (None, NO_LORA):
                 is_same = audio_strength in (None, strength)
                 loras.append(ChosenLora(name, strength, None if is_same else audio_strength))
-        return Choice(self.model, tuple(loras))
+        return Choice(self.model, tuple(loras), quantization=self.quantization)
 
     def to_request(self, profile: ModelProfile, *, seed: int) -> Request:
         """The clip.
@@ -342,6 +351,12 @@ def build_form(models: Models, *, can_judge: bool = False) -> Form:
             elem_id="upscale-time",
         )
         loras = _build_loras(fields)
+        quantization = gr.Dropdown(
+            **fields["quantization"],
+            label=label("Weights in memory"),
+            info=label("8 bits halve the memory of large models and change the clip a little"),
+            elem_id="quantization",
+        )
         reset = gr.Button(label("Reset to defaults"), size="sm", elem_id="reset")
     return Form(
         mode=mode,
@@ -370,6 +385,7 @@ def build_form(models: Models, *, can_judge: bool = False) -> Form:
         upscale_time=upscale_time,
         upscale_by_half=upscale_by_half,
         **loras,
+        quantization=quantization,
         reset=reset,
     )
 
@@ -416,6 +432,11 @@ def describe_fields(offer: Offer) -> Described:
         "upscale_time": {"value": False, "visible": "time" in offer.stages},
         "upscale_by_half": {"value": False, "visible": "space-1.5" in offer.stages},
         **_describe_loras(offer),
+        "quantization": {
+            "choices": [(label(text), name) for name, text in QUANTIZED.items()],
+            "value": offer.quantization,
+            "visible": offer.quantized is not None,
+        },
     }
 
 
@@ -451,6 +472,7 @@ def describe_recipe(recipe: Recipe, offer: Offer) -> Described:
         "upscale": "space" in request.upscale,
         "upscale_time": "time" in request.upscale,
         "upscale_by_half": "space-1.5" in request.upscale,
+        "quantization": offer.quantization,
     }
     known = {path.name: name for name, path in offer.loras.items()}
     here = [lora for lora in recipe.loras if is_same and lora.file in known]
@@ -462,6 +484,9 @@ def describe_recipe(recipe: Recipe, offer: Offer) -> Described:
         }
     for name, *strengths in LORA_FIELDS[len(here) :]:
         values |= {name: NO_LORA, **dict.fromkeys(strengths, 1.0)}
+    computation = recipe.computation
+    if is_same and computation is not None and offer.quantized is not None:
+        values["quantization"] = computation.quantization
     described = describe_fields(offer)
     # A length is at home on the slider, whose ends are rounded; other values widen theirs.
     shortest_s, longest_s = (described["duration"][end] for end in ("minimum", "maximum"))

@@ -377,7 +377,7 @@ def _bind_fields(view: GenerateView, handlers: "GenerateHandlers", page: gr.Bloc
             for field in (
                 *(form.duration, form.model, form.height, form.width, form.num_steps),
                 *(form.frame_rate, form.sampler, form.upscale),
-                *(form.upscale_by_half, form.upscale_time),
+                *(form.upscale_by_half, form.upscale_time, form.quantization),
             )
         ],
         handlers.on_change,
@@ -649,6 +649,7 @@ class GenerateHandlers:
         lora_audio_strength_2: float | None = None,
         lora_audio_strength_3: float | None = None,
         lora_audio_strength_4: float | None = None,
+        quantization: str | None = None,
         progress: gr.Progress = gr.Progress(),  # noqa: B008 - how Gradio is told to pass one
         request: gr.Request | None = None,
     ) -> tuple[str, int]:
@@ -685,6 +686,7 @@ class GenerateHandlers:
                 lora_audio_strength_2,
                 lora_audio_strength_3,
                 lora_audio_strength_4,
+                quantization,
             )
             wanted = asked.to_request(offer.profile, seed=asked.first_seed())
             if image is not None:

@@ -36,6 +36,7 @@ RESTORED = (
     "upscale_time",
     "upscale_by_half",
     *(of_sound for _, _, of_sound in LORA_FIELDS),
+    "quantization",
 )
 """Fields that come back, of a recipe and after a reload."""
 

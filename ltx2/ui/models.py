@@ -204,7 +204,7 @@ class ModelsHandlers:
     def _speed(self, offer: Offer) -> str:
         """Seconds of the last clips on this machine."""
         models = self.queue.models[0]
-        runs = self.queue.store.runs(offer.name, models.device)
+        runs = self.queue.store.runs(offer.timed_as, models.device)
         if not runs:
             return say(NO_CLIP)
         forecast = self.queue.preflight(_usual(), Choice(offer.name)).forecast

@@ -75,6 +75,38 @@ def test_one_model_is_kept_until_another_choice_is_made():
     assert loads == [("quick", []), ("slow", []), ("slow", [(PAPER, 0.5)]), ("quick", [])]
 
 
+def test_other_bits_are_another_model_to_load_and_those_of_the_server_are_not():
+    loads = []
+
+    def kept(bits):
+        return replace(
+            an_offer(load=lambda loras: loads.append(bits) or Maker()),
+            quantization=bits,
+            quantized=kept,
+            exchange=lambda maker, loras: maker,
+        )
+
+    models = Models([kept("none")])
+    for bits in (None, "none", "int8", "int8", "none"):
+        take(models, Choice(quantization=bits))
+    assert loads == ["none", "int8", "none"]
+    assert models.named(Choice(quantization="none")) == models.named(USUAL)
+    offer = models.chosen(Choice(quantization="int8"))
+    assert offer.timed_as == f"{offer.name} int8"
+    with pytest.raises(RequestError, match="cannot keep its weights as 'int3'"):
+        models.named(Choice(quantization="int3"))
+    with pytest.raises(RequestError, match="cannot keep its weights as 'int8'"):
+        some_models().named(Choice(quantization="int8"))
+
+
+def test_a_model_is_offered_in_fewer_bits_and_computes_in_them():
+    models = Models(open_offers(Settings(device="cpu")), device="cpu")
+    maker = take(models, Choice("puppet", quantization="int8"))
+    assert maker.func.computation.quantization == "int8"
+    whole, narrow = (models.chosen(Choice("puppet", quantization=b)) for b in ("none", "int8"))
+    assert narrow.anatomy.weights < whole.anatomy.weights
+
+
 def test_only_the_loras_are_exchanged_where_the_model_stays():
     calls = []
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ltx2.conditions import InputFile, Keyframe, Reference, Source
 from ltx2.errors import RequestError
-from ltx2.request import AppliedLora, Guidance, ModelProfile, Recipe, Request
+from ltx2.request import AppliedLora, Computation, Guidance, ModelProfile, Recipe, Request
 from ltx2.serving.jobs import Choice, ChosenLora
 from ltx2.serving.models import Models
 from ltx2.ui.form import (
@@ -96,6 +96,21 @@ def test_the_sound_has_a_strength_of_its_own_unless_it_is_the_pictures():
     assert louder.to_choice().loras == (ChosenLora("paper", 0.5, 1.5),)
     same = replace(louder, lora_audio_strength=0.5)
     assert same.to_choice().loras == (ChosenLora("paper", 0.5),)
+
+
+def test_the_bits_of_weights_are_chosen_and_come_back():
+    offer = an_offer(quantized=lambda bits: an_offer(quantization=bits))
+    assert not describe_fields(an_offer())["quantization"]["visible"]
+    field = describe_fields(offer)["quantization"]
+    assert (field["visible"], field["value"]) == (True, "none")
+    assert replace(ASKED, quantization="int8").to_choice() == Choice(
+        "stand-in", quantization="int8"
+    )
+    computation = Computation(dtype="bfloat16", quantization="int8")
+    recipe = a_recipe().model_copy(update={"computation": computation})
+    assert asked_again(recipe, offer).to_choice().quantization == "int8"
+    assert asked_again(a_recipe(), offer).to_choice().quantization == "none"
+    assert asked_again(recipe, an_offer()).to_choice().quantization == "none"  # it cannot here
 
 
 def test_a_further_lora_is_seen_once_the_one_before_it_is_used():
