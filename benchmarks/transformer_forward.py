@@ -1,8 +1,9 @@
 """Race: our transformer against diffusers' on the same weights, one forward and one guided step.
 
-A guided step asks in four ways (prompt, negative prompt, disturbed self-attention, modalities
-apart), as a pipeline runs it: diffusers takes the two prompts as a batch and the others one by one.
-Ours keeps between steps what positions and texts decide, so the first step is not timed.
+Both are steps of a walk, as a pipeline takes them. A guided step asks in four ways (prompt,
+negative prompt, disturbed self-attention, modalities apart): diffusers takes the two prompts as a
+batch and the others one by one. Ours keeps between steps what positions and texts decide, so the
+first step is not timed.
 
 Ours runs as our pipeline runs it, which on CPUs keeps freed memory for its next operation
 (`ltx2/runtime/allocator.py`). diffusers leaves that to its users; it takes part as it comes and,
@@ -162,17 +163,14 @@ def prepare_ours(kind: Kind, size: Size) -> Run:
     video, audio = build_inputs(size)
     network = ask(ours, _contexts(video, audio), Joint(GUIDANCE, GUIDANCE))
     states = Joint(_state(video), _state(audio))
+    passes = {"forward": (Pass.CONDITIONAL,), "step": tuple(Pass)}[kind]
     memory_reused(CPU).__enter__()  # for as long as the process lasts
 
-    def forward() -> Outputs:
-        velocities = ours(video, audio)
-        return tuple(velocity for velocity in velocities if velocity is not None)
-
-    def step() -> Outputs:
-        answer = network(states, SIGMA, tuple(Pass))[Pass.CONDITIONAL]
+    def run() -> Outputs:
+        answer = network(states, SIGMA, passes)[Pass.CONDITIONAL]
         return answer.video, answer.audio
 
-    return {"forward": forward, "step": step}[kind]
+    return run
 
 
 def prepare_theirs(kind: Kind, size: Size, *, reuses_memory: bool) -> Run:

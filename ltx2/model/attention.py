@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ltx2.model import matrix_attention, onednn
+from ltx2.model.linear import Linear
 from ltx2.model.rope import RotaryTable
 
 Attend = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
@@ -13,7 +15,9 @@ Attend = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
 
 
 def attend_here(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
-    """Attention in this process, by the fastest kernel that PyTorch has for it."""
+    """Attention in this process, by the fastest way there is for it."""
+    if matrix_attention.suits(query, key, mask):
+        return matrix_attention.attend_by_products(query, key, value)
     return F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
 
 
@@ -47,13 +51,13 @@ class Attention(nn.Module):
         self.attend: Attend = attend_here
         inner = num_heads * head_dim
         self.num_heads = num_heads
-        self.to_q = nn.Linear(query_dim, inner)
-        self.to_k = nn.Linear(context_dim, inner)
-        self.to_v = nn.Linear(context_dim, inner)
+        self.to_q = Linear(query_dim, inner)
+        self.to_k = Linear(context_dim, inner)
+        self.to_v = Linear(context_dim, inner)
         self.q_norm = RMSNorm(inner, eps)
         self.k_norm = RMSNorm(inner, eps)
-        self.to_out = nn.Sequential(nn.Linear(inner, query_dim))
-        self.to_gate_logits = nn.Linear(query_dim, num_heads) if gated else None
+        self.to_out = nn.Sequential(Linear(inner, query_dim))
+        self.to_gate_logits = Linear(query_dim, num_heads) if gated else None
 
     def forward(
         self,
@@ -118,9 +122,7 @@ class FeedForward(nn.Module):
     def __init__(self, dim: int) -> None:
         super().__init__()
         # The empty slot keeps the released parameter names `net.0.proj` and `net.2`.
-        self.net = nn.Sequential(
-            _GELUProjection(dim, 4 * dim), nn.Identity(), nn.Linear(4 * dim, dim)
-        )
+        self.net = nn.Sequential(_GELUProjection(dim, 4 * dim), nn.Identity(), Linear(4 * dim, dim))
 
     def forward(self, x: Tensor) -> Tensor:
         """Same shape as `x` [B, T, D]."""
@@ -143,30 +145,14 @@ class RMSNorm(nn.Module):
 class _GELUProjection(nn.Module):
     def __init__(self, in_dim: int, out_dim: int) -> None:
         super().__init__()
-        self.proj = nn.Linear(in_dim, out_dim)
+        self.proj = Linear(in_dim, out_dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        if _fuses_gelu(self.proj, x):
-            return torch.ops.mkldnn._linear_pointwise(
-                x, self.proj.weight, self.proj.bias, "gelu", [], "tanh"
-            )
+        # The largest tensor of a block, which is not read and written again for the function; a
+        # quantised or otherwise changed layer is asked as it is.
+        if type(self.proj) is Linear and onednn.serves(x, self.proj.weight):
+            return onednn.product(x.contiguous(), self.proj.weight, self.proj.bias, "gelu")
         return F.gelu(self.proj(x), approximate="tanh")
-
-
-def _fuses_gelu(linear: nn.Module, x: Tensor) -> bool:
-    """Whether oneDNN's matrix product can apply the GELU to what it still holds in registers.
-
-    The product of a feed-forward network is the largest tensor of a block; to write it, read it
-    and write it again takes longer than the product in small models, and 4 % of a block's time in
-    the published one. The operator is the one of PyTorch's compiler.
-    """
-    if type(linear) is not nn.Linear or x.device.type != "cpu" or torch.is_grad_enabled():
-        return False
-    if torch.compiler.is_compiling() or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
-        return False  # the compiler fuses by itself
-    if x.dtype == linear.weight.dtype == torch.bfloat16:
-        return torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    return x.dtype == linear.weight.dtype == torch.float32
 
 
 def rms_norm(x: Tensor, eps: float, weight: Tensor | None = None) -> Tensor:

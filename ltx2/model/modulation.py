@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ltx2.model.linear import Linear
+
 EMBEDDING_CHANNELS = 256
 
 
@@ -73,7 +75,7 @@ class AdaLayerNormSingle(nn.Module):
         super().__init__()
         self.num_values = num_values
         self.emb = _Embedder(dim)
-        self.linear = nn.Linear(dim, num_values * dim)
+        self.linear = Linear(dim, num_values * dim)
 
     def forward(self, timesteps: Timesteps, *, scale: float, dtype: torch.dtype) -> Modulation:
         """Modulation of the tokens.
@@ -102,9 +104,9 @@ class MLP(nn.Module):
 
     def __init__(self, in_dim: int, dim: int, activation: nn.Module) -> None:
         super().__init__()
-        self.linear_1 = nn.Linear(in_dim, dim)
+        self.linear_1 = Linear(in_dim, dim)
         self.activation = activation
-        self.linear_2 = nn.Linear(dim, dim)
+        self.linear_2 = Linear(dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., in_dim] to [..., dim]."""

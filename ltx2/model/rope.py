@@ -29,6 +29,10 @@ class RotaryTable:
         by side. Scores of queries and keys that were both rotated do not see the order.
         """
         first, second = x.float().chunk(2, dim=-1)
+        if torch.compiler.is_compiling():  # which fuses real arithmetic, but no complex one
+            cos, sin = torch.view_as_real(self.turns).unbind(-1)
+            pair = first * cos - second * sin, first * sin + second * cos
+            return torch.stack(pair, dim=-1).flatten(-2).to(x.dtype)
         turned = torch.complex(first, second) * self.turns
         return torch.view_as_real(turned).flatten(-2).to(x.dtype)
 

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from ltx2.model.attention import KeysValues
 from ltx2.model.block import NO_PERTURBATIONS, Perturbations, Stream, TransformerBlock
 from ltx2.model.config import CrossTimestep, RopeConfig, StreamConfig, TransformerConfig
+from ltx2.model.linear import Linear
 from ltx2.model.modulation import MLP, AdaLayerNormSingle, Modulation, Timesteps, modulate
 from ltx2.model.rope import RotaryTable, interval_centres, rotary_table
 
@@ -72,23 +73,23 @@ class Transformer(nn.Module):
         video, audio = config.video, config.audio
         num_values = 9 if config.text_modulation else 6
 
-        self.patchify_proj = nn.Linear(video.in_channels, video.dim)
+        self.patchify_proj = Linear(video.in_channels, video.dim)
         self.adaln_single = AdaLayerNormSingle(video.dim, num_values)
         self.prompt_adaln_single = _prompt_adaln(config, video)
         self.caption_projection = _caption_projection(config, video)
         self.av_ca_video_scale_shift_adaln_single = AdaLayerNormSingle(video.dim, 4)
         self.av_ca_a2v_gate_adaln_single = AdaLayerNormSingle(video.dim, 1)
         self.scale_shift_table = nn.Parameter(torch.zeros(2, video.dim))
-        self.proj_out = nn.Linear(video.dim, video.out_channels)
+        self.proj_out = Linear(video.dim, video.out_channels)
 
-        self.audio_patchify_proj = nn.Linear(audio.in_channels, audio.dim)
+        self.audio_patchify_proj = Linear(audio.in_channels, audio.dim)
         self.audio_adaln_single = AdaLayerNormSingle(audio.dim, num_values)
         self.audio_prompt_adaln_single = _prompt_adaln(config, audio)
         self.audio_caption_projection = _caption_projection(config, audio)
         self.av_ca_audio_scale_shift_adaln_single = AdaLayerNormSingle(audio.dim, 4)
         self.av_ca_v2a_gate_adaln_single = AdaLayerNormSingle(audio.dim, 1)
         self.audio_scale_shift_table = nn.Parameter(torch.zeros(2, audio.dim))
-        self.audio_proj_out = nn.Linear(audio.dim, audio.out_channels)
+        self.audio_proj_out = Linear(audio.dim, audio.out_channels)
 
         self.transformer_blocks = nn.ModuleList(
             TransformerBlock(config, index) for index in range(config.num_layers)

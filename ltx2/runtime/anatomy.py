@@ -29,6 +29,8 @@ TOKEN_COPIES, TOKEN_BYTES = 12, 24
 """For each channel of a video token: numbers of the type (the stream before and after, four inside
 the feed-forward network before GELU and four after, queries and keys), and bytes of float32 (tables
 of turns, pairs that are turned)."""
+SCORES = 2**20
+"""Of attention on CPUs, `ltx2.model.matrix_attention.BLOCK_ENTRIES`, which would load PyTorch."""
 CONVOLUTION_COPIES = 10
 """Feature maps of a residual block: input, hidden, normalised, padded, result, and what the
 convolution lays out anew."""
@@ -156,7 +158,7 @@ class Anatomy:
         num_video = math.prod(self.compression.latent_grid(num_frames, height, width))
         num_audio = num_audio_latents(num_frames, frame_rate, AUDIO_LATENTS_PER_SECOND)
         num_channels = num_video * video + num_audio * audio
-        return num_channels * (TOKEN_COPIES * item + TOKEN_BYTES)
+        return num_channels * (TOKEN_COPIES * item + TOKEN_BYTES) + SCORES * item
 
     def decoding(self, num_frames: int, height: int, width: int) -> int:
         """Most bytes that decoding the pictures takes beside the weights and the clip.

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ltx2.model.config import FeatureProjectionConfig
+from ltx2.model.linear import Linear
 
 FEATURE_RANGE = 8.0
 """Spread of a layer's values after normalisation."""
@@ -20,7 +21,7 @@ class FeatureProjection(nn.Module):
         super().__init__()
         self.config = config
         width = config.hidden_size * config.num_states
-        self.aggregate_embed = nn.Linear(width, config.dim, bias=False)
+        self.aggregate_embed = Linear(width, config.dim, bias=False)
 
     def forward(self, hidden_states: Tensor, mask: Tensor) -> Tensor:
         """Features [B, T_c, D], zero where padded.
@@ -55,8 +56,8 @@ class ModalityProjections(nn.Module):
         assert config.audio_dim is not None
         self.config = config
         width = config.hidden_size * config.num_states
-        self.video_aggregate_embed = nn.Linear(width, config.dim)
-        self.audio_aggregate_embed = nn.Linear(width, config.audio_dim)
+        self.video_aggregate_embed = Linear(width, config.dim)
+        self.audio_aggregate_embed = Linear(width, config.audio_dim)
 
     @property
     def in_features(self) -> int:

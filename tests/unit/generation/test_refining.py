@@ -6,6 +6,7 @@ import ltx2
 from ltx2.checkpoint.lora_stack import LiveLora
 from ltx2.checkpoint.reader import save_checkpoint
 from ltx2.errors import CheckpointError
+from ltx2.model.linear import Linear
 from ltx2.runtime import small
 from tests.tiny_checkpoint import write_tiny_model, write_tiny_upsampler
 
@@ -63,7 +64,7 @@ def test_a_refining_lora_is_on_while_the_transformer_refines_and_leaves_no_trace
     refined, steps, layers = make(pipeline)
     assert steps == 3
     assert not np.array_equal(refined.frames, unchanged.frames)
-    assert layers["denoise"] is layers["refine"] is torch.nn.Linear
+    assert layers["denoise"] is layers["refine"] is Linear
     after = pipeline.networks.transformer.state_dict()
     assert before.keys() == after.keys()
     assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())
@@ -92,9 +93,9 @@ def test_large_weights_that_wait_in_main_memory_are_not_copied(
     pipeline = ltx2.load(folder, device="cpu", refiner=refiner, offload=offload)
     monkeypatch.setattr(small, "SMALL_MODEL_PARAMETERS", 1)
     made, _, layers = make(pipeline)
-    assert layers["denoise"] is torch.nn.Linear
+    assert layers["denoise"] is Linear
     assert layers["refine"] is LiveLora
-    assert isinstance(pipeline.networks.transformer.get_submodule(CHANGED), torch.nn.Linear)
+    assert isinstance(pipeline.networks.transformer.get_submodule(CHANGED), Linear)
     assert np.abs(made.frames.astype(int) - expected.frames).max() <= 1
 
 

@@ -6,6 +6,7 @@ import torch
 from ltx2.checkpoint.catalog import find_model
 from ltx2.checkpoint.components import AUDIO_VAE, TRANSFORMER, VOCODER
 from ltx2.checkpoint.loader import load_networks
+from ltx2.model import matrix_attention
 from ltx2.model.video_vae import VideoVAEConfig
 from ltx2.runtime import anatomy
 from ltx2.runtime.anatomy import anatomy_of
@@ -102,3 +103,7 @@ def test_weights_in_8_bits_are_counted_as_they_are_loaded(found):
     assert wide.in_8_bits == narrow
     assert narrow.in_8_bits is None
     assert narrow.num_transformer_values == wide.num_transformer_values
+
+
+def test_the_scores_of_attention_are_counted_as_they_are_made():
+    assert anatomy.SCORES == matrix_attention.BLOCK_ENTRIES
