@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 REQUIREMENTS := $(wildcard requirements*.txt) constraints.txt
 DISPLAY_FOUND := $(if $(DISPLAY)$(WAYLAND_DISPLAY)$(filter Darwin,$(shell uname)),1,0)
 
-.PHONY: help setup demo test lint bench debian-packages axe
+.PHONY: help setup demo test test-all lint bench debian-packages axe
 
 help:  ## these lines
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -30,8 +30,13 @@ demo: $(INSTALLED)  ## the page, on the embedded checkpoint
 	LTX2_OPEN_BROWSER=$(DISPLAY_FOUND) $(BIN)/python app.py
 
 # A browser on a busy machine can be too late once; twice is a fault. The summary counts such reruns.
-test: $(INSTALLED) debian-packages axe  ## all tests but the slow ones
-	$(BIN)/python -m pytest -n auto --dist loadfile --reruns 1 --only-rerun 'Timeout [0-9]+ms exceeded'
+PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile --reruns 1 --only-rerun 'Timeout [0-9]+ms exceeded'
+
+test: $(INSTALLED) debian-packages axe  ## the quick tests
+	$(PYTEST)
+
+test-all: $(INSTALLED) debian-packages axe  ## the slow ones too
+	$(PYTEST) -m 'not exhaustive'
 
 lint: $(INSTALLED)  ## style and types
 	$(BIN)/ruff check .

@@ -25,9 +25,9 @@ needs_axe = pytest.mark.skipif(
 )
 
 OTHER_LOOKS = [
-    pytest.param("dark", PHONE, marks=pytest.mark.slow),
-    pytest.param("dark", DESKTOP, marks=pytest.mark.slow),
-    pytest.param("light", PHONE, marks=pytest.mark.slow),
+    pytest.param("dark", PHONE, marks=pytest.mark.exhaustive),
+    pytest.param("dark", DESKTOP, marks=pytest.mark.exhaustive),
+    pytest.param("light", PHONE, marks=pytest.mark.exhaustive),
 ]
 
 LOOKS = [("light", DESKTOP), *OTHER_LOOKS]

@@ -52,6 +52,7 @@ def test_no_tab_has_a_serious_barrier(browser, address, colors, size):
     page.context.close()
 
 
+@pytest.mark.slow
 @needs_axe
 @in_every_look
 def test_no_way_to_start_a_clip_has_a_serious_barrier(browser, address, colors, size):
@@ -74,6 +75,7 @@ def tab_to(page, name):
     pytest.fail(f"the keyboard does not come to {name!r}")
 
 
+@pytest.mark.slow
 def test_a_clip_is_made_and_made_again_by_keyboard_alone(browser, address):
     page = opened(browser, address, viewport=DESKTOP)
     for _ in range(40):
@@ -97,6 +99,7 @@ def test_a_clip_is_made_and_made_again_by_keyboard_alone(browser, address):
     page.context.close()
 
 
+@pytest.mark.slow
 def test_the_keyboard_goes_on_from_the_prompt_and_is_seen(browser, address):
     page = opened(browser, address, viewport=DESKTOP, reduced_motion="reduce")
     page.locator("#prompt textarea").focus()
@@ -118,6 +121,7 @@ def test_the_keyboard_goes_on_from_the_prompt_and_is_seen(browser, address):
     page.context.close()
 
 
+@pytest.mark.slow
 def test_arabic_runs_from_right_to_left_and_speaks_of_the_clip(browser, address):
     page = opened(browser, address, locale="ar", viewport=DESKTOP)
     page.wait_for_function("document.documentElement.dir === 'rtl'")
@@ -134,6 +138,7 @@ def test_arabic_runs_from_right_to_left_and_speaks_of_the_clip(browser, address)
     page.context.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("locale", "generate"), [("pt-BR", "Gerar"), ("zh-TW", "生成"), ("pl", "Generate")]
 )

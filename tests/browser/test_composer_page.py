@@ -103,6 +103,7 @@ SAID = (
 )
 
 
+@pytest.mark.slow
 def test_what_is_typed_quickly_into_several_rows_stays_and_is_the_prompt(page):
     choose(page, "Dialogue")
     type_dialogue(page)
@@ -154,6 +155,7 @@ def test_a_typed_prompt_is_read_back_and_its_fields_write_on(page):
     assert said.input_value() == "Pears!"
 
 
+@pytest.mark.slow
 def test_lines_and_speakers_come_and_go_by_keyboard(page):
     choose(page, "Dialogue")
     type_dialogue(page)
@@ -178,6 +180,7 @@ def test_lines_and_speakers_come_and_go_by_keyboard(page):
     assert page.get_by_role("button", name="Remove speaker 1").count() == 0
 
 
+@pytest.mark.slow
 def test_generate_makes_what_the_fields_say_at_that_moment(browser, address):
     with browser.new_context() as context:
         context.add_init_script(SLOW_ANSWERS_JS.replace("400 * Math.random()", "3000"))
@@ -192,6 +195,7 @@ def test_generate_makes_what_the_fields_say_at_that_moment(browser, address):
         page.locator("#recipe .cm-content").get_by_text("Miaow.").wait_for()
 
 
+@pytest.mark.slow
 def test_a_small_model_offers_what_it_was_taught(browser, tmp_path):
     with served_page(
         stand_in(tmp_path), tmp_path, STAND_IN_STEP_S="0", STAND_IN_VOCABULARY="1"
@@ -232,6 +236,7 @@ def test_who_was_read_back_alone_makes_room_for_another(browser, tmp_path):
         page.close()
 
 
+@pytest.mark.slow
 @needs_axe
 @in_every_look
 def test_a_dialogue_has_no_serious_barrier(browser, address, colors, size):

@@ -129,6 +129,7 @@ def test_a_prompt_becomes_a_clip_that_plays_with_sound(page):
     assert sound_s == pytest.approx(picture_s, abs=1024 / 16_000 + 0.01)
 
 
+@pytest.mark.slow
 def test_what_is_made_so_far_is_seen_and_heard(page):
     ask_for_long(page)
     film = page.locator("#preview img")
@@ -142,6 +143,7 @@ def test_what_is_made_so_far_is_seen_and_heard(page):
     assert not page.locator("#preview").is_visible()
 
 
+@pytest.mark.slow
 def test_the_recipe_of_the_clip_is_shown(page):
     ask(page, "A yellow ball bounces.")
     wait_for_clip(page)
@@ -170,6 +172,7 @@ def shown_clip(page):
     return page.evaluate("document.querySelector('#clip video').currentSrc")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("prompt", "words"),
     [
@@ -197,6 +200,7 @@ def test_what_cannot_be_asked_is_refused_in_words(page):
     page.locator(".toast-body").get_by_text("The prompt is empty.").wait_for()
 
 
+@pytest.mark.slow
 def test_what_is_typed_as_soon_as_more_opens_is_kept(browser, address):
     with opened(browser, address, slow_frames=True) as page:
         choose_steps(page, 60)
@@ -214,6 +218,7 @@ def test_stop_ends_the_work_and_keeps_the_last_clip(page):
     assert shown_clip(page) == before
 
 
+@pytest.mark.slow
 def test_more_clips_can_be_asked_for_while_one_is_made(page):
     ask_for_long(page)
     first = page.url
@@ -226,6 +231,7 @@ def test_more_clips_can_be_asked_for_while_one_is_made(page):
     stop(page)
 
 
+@pytest.mark.slow
 def test_a_job_outlives_its_page_and_its_link_shows_it_to_others_who_cannot_stop_it(
     browser, address
 ):
@@ -247,6 +253,7 @@ def test_a_link_to_nothing_says_so(browser, address):
         wait_for_status(page, "There is no such clip.")
 
 
+@pytest.mark.slow
 def test_the_same_clip_again_has_another_seed(page):
     ask(page, "A ball.")
     before = wait_for_clip(page)["source"]
@@ -257,6 +264,7 @@ def test_the_same_clip_again_has_another_seed(page):
     assert wait_for_clip(page)["source"] != before
 
 
+@pytest.mark.slow
 def test_a_clip_that_is_dropped_on_the_page_brings_its_settings_back(page, tmp_path):
     choose_steps(page, 7)
     ask(page, "A <b>cat</b>.")
@@ -279,6 +287,7 @@ def test_a_clip_that_is_dropped_on_the_page_brings_its_settings_back(page, tmp_p
     assert not page.get_by_label("New seed each time").is_checked()
 
 
+@pytest.mark.slow
 def test_the_fields_follow_the_chosen_model_and_its_loras(browser, tmp_path_factory):
     folder = tmp_path_factory.mktemp("two models")
     with (
@@ -311,6 +320,7 @@ def test_the_fields_follow_the_chosen_model_and_its_loras(browser, tmp_path_fact
         page.locator("#summary").get_by_text("2 steps").wait_for()
 
 
+@pytest.mark.slow
 def test_what_is_behind_more_makes_the_clip_and_is_there_after_a_reload(browser, tmp_path_factory):
     folder = tmp_path_factory.mktemp("more")
     with (
@@ -349,6 +359,7 @@ def test_one_model_is_not_a_choice(page):
     assert not page.locator("#model").is_visible()
 
 
+@pytest.mark.slow
 def test_a_phone_shows_one_column_without_scrolling_sideways(browser, address):
     with opened(browser, address, viewport=PHONE, is_mobile=True, has_touch=True) as page:
         ask(page, "A ball.")
@@ -365,6 +376,7 @@ def test_a_phone_shows_one_column_without_scrolling_sideways(browser, address):
         )
 
 
+@pytest.mark.slow
 def test_nothing_is_fetched_from_other_machines(browser, address):
     with opened(browser, address) as page:
         asked = []
@@ -376,6 +388,7 @@ def test_nothing_is_fetched_from_other_machines(browser, address):
     assert elsewhere == []
 
 
+@pytest.mark.slow
 def test_after_a_restart_what_ran_has_failed_and_what_waited_is_made(browser, tmp_path_factory):
     folder = tmp_path_factory.mktemp("restarted")
     with (
@@ -395,6 +408,7 @@ def test_after_a_restart_what_ran_has_failed_and_what_waited_is_made(browser, tm
             wait_for_clip(page)
 
 
+@pytest.mark.slow
 def test_the_embedded_checkpoint_makes_a_clip_in_the_browser(
     browser, puppet_folder, tmp_path_factory
 ):

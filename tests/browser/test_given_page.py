@@ -66,6 +66,7 @@ def asked_of(page):
     return json.loads(download.value.path().read_text())["request"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", [DESKTOP, PHONE], ids=["desktop", "phone"], indirect=True)
 def test_pictures_stand_where_they_were_put(page, files):
     choose(page, "Image")
@@ -90,6 +91,7 @@ def test_pictures_stand_where_they_were_put(page, files):
     assert shown == [("red.png", 0.0, 1.0), ("green.png", 0.6, 1.0), ("blue.png", 1.92, 0.5)]
 
 
+@pytest.mark.slow
 def test_a_sound_is_what_the_picture_is_made_to(page, files):
     choose(page, "Audio")
     page.locator("#generate").click()
@@ -99,6 +101,7 @@ def test_a_sound_is_what_the_picture_is_made_to(page, files):
     assert (source["file"]["kind"], source["use_video"]) == ("sound", False)
 
 
+@pytest.mark.slow
 def test_a_part_of_a_video_is_made_again(page, files):
     choose(page, "Video")
     put(page, page.locator("#video-file"), files / "video.mp4")
@@ -110,6 +113,7 @@ def test_a_part_of_a_video_is_made_again(page, files):
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
 
 
+@pytest.mark.slow
 def test_a_mask_says_where_a_video_changes(page, files):
     choose(page, "Video")
     put(page, page.locator("#video-file"), files / "video.mp4")

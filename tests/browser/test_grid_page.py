@@ -7,6 +7,7 @@ from tests.browser.served import CLIP_S, served_page, stand_in
 pytestmark = pytest.mark.browser
 
 
+@pytest.mark.slow
 def test_a_grid_is_planned_made_found_again_after_a_reload_and_opens_its_clips(browser, tmp_path):
     with served_page(stand_in(tmp_path), tmp_path, STAND_IN_STEP_S="0.05") as address:
         page = browser.new_page()

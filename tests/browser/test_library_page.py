@@ -121,6 +121,7 @@ def test_clips_are_downloaded_together(library):
         assert len(archive.namelist()) == 2
 
 
+@pytest.mark.slow
 def test_another_visitor_sees_none_of_it(browser, visitor):
     context = browser.new_context()
     page = context.new_page()

@@ -48,6 +48,7 @@ def test_what_is_here_and_what_it_needs_is_listed(browser, address):
     assert "LTX-2.3" in page.locator("#models-versions").inner_text()
 
 
+@pytest.mark.slow
 def test_the_server_can_choose_the_look_and_an_address_another(browser, address):
     is_dark = "document.body.classList.contains('dark')"
     page = opened(browser, address, color_scheme="light")
@@ -59,6 +60,7 @@ def test_the_server_can_choose_the_look_and_an_address_another(browser, address)
     page.context.close()
 
 
+@pytest.mark.slow
 def test_a_download_goes_on_without_its_tab_and_is_seen_from_another_browser(browser, address, hub):
     hub.gate = threading.Semaphore(2)
     page = opened(browser, address)
@@ -73,6 +75,7 @@ def test_a_download_goes_on_without_its_tab_and_is_seen_from_another_browser(bro
     other.context.close()
 
 
+@pytest.mark.slow
 def test_who_is_not_the_owner_sees_it_and_cannot_start_it(browser, address):
     page = opened(browser, address, extra_http_headers={"X-Forwarded-For": "10.1.1.1"})
     page.get_by_text("Downloads are started by whoever runs this server").wait_for()
@@ -80,6 +83,7 @@ def test_who_is_not_the_owner_sees_it_and_cannot_start_it(browser, address):
     page.context.close()
 
 
+@pytest.mark.slow
 def test_terms_that_were_not_accepted_are_explained(browser, address, hub):
     hub.files["google/gemma-3-12b-it-qat-q4_0-unquantized"] = {"config.json": b"{}"}
     hub.gated.add("google/gemma-3-12b-it-qat-q4_0-unquantized")

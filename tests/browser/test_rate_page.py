@@ -129,7 +129,7 @@ def test_no_check_before_a_session_has_a_serious_barrier(page):
 
 
 @needs_axe
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @in_every_look
 def test_no_view_of_a_session_has_a_serious_barrier(browser, study, colors, size):
     context = browser.new_context(locale="en-GB", color_scheme=colors, viewport=size)
@@ -158,6 +158,7 @@ def test_only_one_side_is_heard_and_both_run_in_step(page):
     assert abs(left[1] - right[1]) < 0.25
 
 
+@pytest.mark.slow
 def test_the_same_link_goes_on_after_a_reload_and_in_another_browser(page, browser):
     begin(page)
     hear_both(page)
@@ -175,6 +176,7 @@ def test_the_same_link_goes_on_after_a_reload_and_in_another_browser(page, brows
     other.close()
 
 
+@pytest.mark.slow
 def test_going_back_shows_the_pair_before_with_its_answers(page):
     begin(page)
     hear_both(page)

@@ -93,6 +93,7 @@ def test_a_clip_or_its_recipe_dropped_anywhere_brings_its_settings_back(page):
     page.locator(".toast-body").get_by_text("This file has no recipe.").wait_for()
 
 
+@pytest.mark.slow
 @needs_axe
 @in_every_look
 def test_two_clips_side_by_side_have_no_serious_barrier(browser, page, colors, size):

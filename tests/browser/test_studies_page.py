@@ -72,7 +72,7 @@ def ask_for(page, clips, name="From the page", models=2):
         page.locator(f"#study-{field} input").fill(str(count))
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_study_from_the_form_to_the_report(visit, clips, browser, address, tmp_path):
     page = visit("Studies")
     enter(page)
@@ -132,6 +132,7 @@ def test_a_study_from_the_form_to_the_report(visit, clips, browser, address, tmp
     page.locator("#study-card").get_by_text("closed").wait_for()
 
 
+@pytest.mark.slow
 def test_problems_of_clips_are_named_before_a_study_opens(visit, clips, tmp_path):
     import shutil
 
@@ -148,6 +149,7 @@ def test_problems_of_clips_are_named_before_a_study_opens(visit, clips, tmp_path
     assert "model-1, prompt three: unreadable" in shown.inner_text()
 
 
+@pytest.mark.slow
 def test_a_stranger_sees_neither_studies_nor_results_and_a_wrong_password_opens_nothing(visit):
     page = visit("Studies")
     page.locator("#owner-password input").fill("wrong")
@@ -160,7 +162,7 @@ def test_a_stranger_sees_neither_studies_nor_results_and_a_wrong_password_opens_
     assert page.locator("#take-report-html").count() == 0
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_the_demo_is_prepared_on_a_click_and_fits_a_phone(visit):
     page = visit("Studies", PHONE)
     page.locator("#demo-start").click()
@@ -190,6 +192,7 @@ def rank(page, votes_file):
     page.locator("#ranked").get_by_text("ours is preferred").wait_for()
 
 
+@pytest.mark.slow
 def test_any_file_of_votes_is_ranked_on_the_page(visit, votes_file):
     page = visit("Results", PHONE)
     rank(page, votes_file)
@@ -198,7 +201,7 @@ def test_any_file_of_votes_is_ranked_on_the_page(visit, votes_file):
 
 
 @needs_axe
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @in_every_look
 def test_neither_studies_nor_results_have_a_serious_barrier(visit, clips, votes_file, colors, size):
     page = visit("Studies", size, color_scheme=colors)

@@ -59,6 +59,7 @@ def test_a_measured_run_shows_its_cells_its_numbers_and_a_clip_on_a_click(browse
     page.close()
 
 
+@pytest.mark.slow
 def test_a_run_fills_its_cells_and_goes_on_when_the_tab_is_closed(browser, address):
     page = opened(browser, address)
     page.locator("#suite input").first.click()
@@ -81,6 +82,7 @@ def test_a_run_fills_its_cells_and_goes_on_when_the_tab_is_closed(browser, addre
     again.close()
 
 
+@pytest.mark.slow
 def test_what_cannot_be_made_is_said_before_it_is_started(browser, address):
     page = opened(browser, address)
     page.locator("#suite-seeds input, #suite-seeds textarea").first.fill("one")
@@ -88,6 +90,7 @@ def test_what_cannot_be_made_is_said_before_it_is_started(browser, address):
     page.close()
 
 
+@pytest.mark.slow
 @needs_axe
 @in_every_look
 def test_a_measured_run_has_no_serious_barrier(browser, address, colors, size):

@@ -83,6 +83,7 @@ def fits(page):
     return page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
 
 
+@pytest.mark.slow
 def test_words_that_the_model_does_not_know_are_said_as_text(context, small_address):
     page = opened(context, small_address)
     prompt_of(page).fill('A <b>redd</b> puppet on a white background says "hello" in a low voice.')
@@ -95,6 +96,7 @@ def test_words_that_the_model_does_not_know_are_said_as_text(context, small_addr
     page.locator("#hints p").first.wait_for(state="detached")
 
 
+@pytest.mark.slow
 def test_an_improvement_is_seen_before_it_is_taken(context, small_address):
     page = opened(context, small_address)
     written = 'a redd puppet on a white backgruond says "helo"  in a low voice'
@@ -121,6 +123,7 @@ def test_an_improvement_is_seen_before_it_is_taken(context, small_address):
     page.locator("#proposal").wait_for(state="hidden")
 
 
+@pytest.mark.slow
 def test_the_form_comes_back_in_the_same_browser_and_can_be_reset(context, address):
     page = opened(context, address)
     page.get_by_text("More", exact=True).click()
@@ -139,6 +142,7 @@ def test_the_form_comes_back_in_the_same_browser_and_can_be_reset(context, addre
     assert prompt_of(page).input_value() == "A ball that is remembered."
 
 
+@pytest.mark.slow
 def test_what_is_pasted_dictated_or_deleted_is_remembered_as_well(context, address):
     page = opened(context, address)
     before = page.evaluate("window.kept")
@@ -152,6 +156,7 @@ def test_what_is_pasted_dictated_or_deleted_is_remembered_as_well(context, addre
     wait_for_prompt(page, "A ball that was pasted")
 
 
+@pytest.mark.slow
 def test_the_job_in_the_address_wins_over_what_is_remembered(context, address):
     page = opened(context, address)
     prompt_of(page).fill("A ball of the link.")
@@ -163,6 +168,7 @@ def test_the_job_in_the_address_wins_over_what_is_remembered(context, address):
     wait_for_prompt(page, "A ball of the link.")
 
 
+@pytest.mark.slow
 def test_the_settings_of_a_failed_job_come_back(context, address):
     page = opened(context, address)
     prompt_of(page).fill("ours")

@@ -176,7 +176,9 @@ class Visitor:
         return self.http.get("/info").status_code == 200
 
 
-@pytest.mark.parametrize("count", [NUM_USUAL, pytest.param(NUM_FILES, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "count", [NUM_USUAL, pytest.param(NUM_FILES, marks=pytest.mark.exhaustive)]
+)
 def test_every_broken_file_is_refused_in_words_and_the_page_stays_up(count, sound_files, tmp_path):
     with served_page(stand_in(tmp_path), tmp_path) as address:
         visitor = Visitor(address)
@@ -205,7 +207,7 @@ def test_every_broken_file_is_refused_in_words_and_the_page_stays_up(count, soun
     assert "unexpectedly" not in (tmp_path / "log.txt").read_text()
 
 
-@pytest.mark.parametrize("count", [8, pytest.param(NUM_FILES, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [8, pytest.param(NUM_FILES, marks=pytest.mark.exhaustive)])
 def test_every_broken_clip_is_refused_or_read_whole(count, sound_files, tmp_path):
     path = tmp_path / "upload.mp4"
     for _, data in itertools.islice(broken(sound_files), count):

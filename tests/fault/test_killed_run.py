@@ -5,6 +5,8 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 from evaluation.suites.records import RunFolder
 from evaluation.suites.runner import Counts, run_suite
 from ltx2 import Clip
@@ -27,6 +29,7 @@ run_suite(suite_of(40), Slow(), RunFolder(sys.argv[1]))
 """
 
 
+@pytest.mark.slow
 def test_kill_9_leaves_whole_clips_and_a_run_that_goes_on(tmp_path):
     folder = RunFolder(tmp_path / "run")
     process = subprocess.Popen([sys.executable, "-c", PROGRAM, str(folder.path)], cwd=ROOT)

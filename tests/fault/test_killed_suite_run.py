@@ -6,6 +6,8 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 from evaluation.suites.records import RunFolder
 from evaluation.suites.runner import Counts, run_suite
 from tests.conftest import ROOT
@@ -27,6 +29,7 @@ run_suite(suite_of(40), Slow(), RunFolder(sys.argv[1]))
 """
 
 
+@pytest.mark.slow
 def test_a_run_killed_while_it_makes_clips_loses_none_and_makes_none_twice(tmp_path):
     folder = RunFolder(tmp_path / "run")
     process = subprocess.Popen([sys.executable, "-c", SLOW, str(folder.path)], cwd=ROOT)

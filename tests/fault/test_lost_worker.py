@@ -20,7 +20,7 @@ from tests.conftest import ROOT
 from tests.unit.evaluation.suites.makers import Maker, suite_of
 
 ray = pytest.importorskip("ray", reason="pip install -r requirements-cluster.txt")
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.exhaustive
 
 
 @pytest.fixture(scope="module")

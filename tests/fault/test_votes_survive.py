@@ -141,6 +141,7 @@ print(json.dumps([study_id, kept, trials[len(kept)].id, refused]))
 """
 
 
+@pytest.mark.slow
 def test_a_full_disk_refuses_the_vote_clearly_and_keeps_the_ones_before(tmp_path):
     run = subprocess.run(
         [sys.executable, "-c", VOTE_UNDER_A_LIMIT, str(tmp_path)],

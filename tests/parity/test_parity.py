@@ -89,6 +89,7 @@ def test_a_whole_clip_of_unknown_guidance_is_not_run_without() -> None:
         cases_e2e._guidance("t2v_other", {})
 
 
+@pytest.mark.slow
 def test_the_command_prints_one_line_per_case(golden_folder: Path) -> None:
     command = [sys.executable, "-m", "tests.parity", str(golden_folder / "sampling")]
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

@@ -212,6 +212,7 @@ def test_a_prompt_becomes_a_clip_and_its_recipe_makes_it_again(tmp_path, model):
     assert first.read_bytes() == other.read_bytes()
 
 
+@pytest.mark.slow
 def test_a_recipe_chooses_its_model_and_another_one_is_warned_of(
     tmp_path, golden_folder, puppet_folder
 ):
@@ -296,6 +297,7 @@ def test_a_recipe_is_computed_as_it_was_unless_told_otherwise(tmp_path, puppet_f
     assert "computes with bfloat16." in result.stderr
 
 
+@pytest.mark.slow
 def test_a_lora_is_added_recorded_and_missed_when_left_out(tmp_path, puppet_folder):
     lora, plain, changed = (tmp_path / n for n in ("paper.safetensors", "1.mp4", "2.mp4"))
     write_lora(lora, of=puppet_folder / "model.safetensors")
@@ -413,6 +415,7 @@ def assert_cancelled(process, errors, folder):
     assert not list(folder.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "how"),
     [*product(["torch", "transformers"], HOW), ("ltx2.media.encode", "in exec")],
@@ -425,6 +428,7 @@ def test_ctrl_c_during_an_import_ends_without_a_file(tmp_path, puppet_folder, mo
     assert_cancelled(process, errors, made)
 
 
+@pytest.mark.slow
 def test_ctrl_c_while_the_clip_is_made_ends_quietly_and_leaves_no_file(tmp_path, model):
     shown, terminal = os.openpty()  # bars are drawn on terminals only
     termios.tcsetwinsize(terminal, (24, 100))

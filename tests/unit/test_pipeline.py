@@ -74,6 +74,7 @@ def test_a_clip_has_the_asked_size_and_sound_of_exactly_its_length(pipeline):
     assert np.abs(clip.waveform).max() <= 1.0
 
 
+@pytest.mark.slow
 def test_ltx_2_3_makes_a_clip_with_sound_at_48_khz(tmp_path):
     profile = PROFILE.model_copy(
         update={"height": 64, "spatial_multiple": 32, "min_size": 64, "sigmas": None}
@@ -187,6 +188,7 @@ def test_loras_change_the_clip_and_stand_in_its_recipe(tmp_path, pipeline):
     assert sentence.endswith("this has no LoRA.")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("quantization", ["none", "int8"])
 @pytest.mark.parametrize("live", [False, True])
 def test_loras_are_exchanged_without_loading_the_model_again(

@@ -74,6 +74,7 @@ def test_all_names_go_to_diffusers_and_back(config):
         assert all(places[official] == (folder, name) for name, official in back.items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("official", "folder", "diffusers"),
     [
@@ -94,6 +95,7 @@ def test_the_other_networks_are_renamed_as_diffusers_converts_them(official, fol
     assert diffusers in name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", [CONFIG_19B, CONFIG_2_3], ids=["2.0", "2.3"])
 def test_every_network_of_diffusers_is_reached_whole(config):
     pytest.importorskip("diffusers")

@@ -69,6 +69,7 @@ def test_a_folder_of_diffusers_is_the_same_model(single, diffusers_folder):
     assert find_model(diffusers_folder).name == "theirs"
 
 
+@pytest.mark.slow
 def test_it_makes_the_same_clip_with_the_tokenizer_in_a_folder_of_its_own(
     single, diffusers_folder, tmp_path
 ):

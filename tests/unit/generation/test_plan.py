@@ -210,6 +210,7 @@ def test_unknown_devices_are_refused_with_those_that_are_known():
     assert find_device("RTX 4090") is DEVICES["rtx-4090"]
 
 
+@pytest.mark.slow
 def test_this_machine_is_measured(monkeypatch):
     monkeypatch.setattr("ltx2.runtime.devices.MEASURED_S", 0.02)
     device = measure_this_machine()

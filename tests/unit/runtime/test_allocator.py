@@ -34,6 +34,7 @@ print(usual, reused, resident[0].split()[1])
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc is of Linux")
 def test_what_is_freed_is_used_again_and_given_back_at_the_end():
     ran = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, check=True, text=True)

@@ -55,6 +55,7 @@ def test_what_cannot_be_is_refused(folder, options, said):
         ltx2.load(folder, **options)
 
 
+@pytest.mark.slow
 def test_all_blocks_and_steps_share_one_compiled_program(monkeypatch):
     from torch._dynamo.testing import CompileCounter
 
@@ -68,7 +69,7 @@ def test_all_blocks_and_steps_share_one_compiled_program(monkeypatch):
     assert programs.frame_count == 1
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_compiled_blocks_compute_the_same(folder, usual):
     assert_close(ltx2.load(folder, compilation="blocks")(REQUEST), usual)
 

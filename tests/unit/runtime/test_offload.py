@@ -46,6 +46,7 @@ def test_files_are_read_where_the_system_cannot_read_into_memory_at_a_place(
     assert np.array_equal(made.frames, expected.frames)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.__name__)
 def test_bits_of_quantised_files_visit_too(tmp_path, layout):
     folder = write_tiny_model(tmp_path / "tiny", encoded(layout)[0])

@@ -17,6 +17,7 @@ from tests.tiny_checkpoint import tiny_config, write_tiny_model
 from tests.two_processes import REQUEST, brightness
 
 
+@pytest.mark.slow
 def test_two_processes_make_what_one_makes(tmp_path):
     folder, output = write_tiny_model(tmp_path / "tiny"), tmp_path / "clip.mp4"
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]

@@ -73,11 +73,12 @@ def ask_for_a_clip(folder, space, python):
         assert read_recipe(video).request.seed == seed
 
 
+@pytest.mark.slow
 def test_the_page_boots_from_the_folder_and_makes_a_clip(space, puppet_folder, tmp_path):
     ask_for_a_clip(tmp_path, space, sys.executable)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_the_page_boots_in_a_fresh_environment(space, puppet_folder, tmp_path):
     venv.create(tmp_path / "venv", with_pip=True)
     python = tmp_path / "venv" / "bin" / "python"

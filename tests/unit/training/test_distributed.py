@@ -54,6 +54,7 @@ def model(tmp_path_factory):
     return write_tiny_model(tmp_path_factory.mktemp("tiny") / "model")
 
 
+@pytest.mark.slow
 def test_two_processes_equal_one_and_hand_over_to_one(model, tmp_path):
     def run(name, **settings):
         return tiny_run(model, tmp_path / name, batch_size=4, accumulation=2, **settings)

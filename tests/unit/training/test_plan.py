@@ -43,6 +43,7 @@ def tiny():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gradient_checkpointing", [False, True])
 @pytest.mark.parametrize("train", [{"kind": "lora", "rank": 4}, {"kind": "full"}])
 def test_what_is_counted_without_values_is_what_a_real_step_takes(
@@ -76,6 +77,7 @@ def test_what_is_counted_without_values_is_what_a_real_step_takes(
     assert counted == pytest.approx(taken, rel=0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gradient_checkpointing", [False, True])
 def test_many_blocks_take_what_two_and_three_foretell(tiny, gradient_checkpointing):
     config = a_config(gradient_checkpointing=gradient_checkpointing)
@@ -108,6 +110,7 @@ def test_weights_are_counted_exactly(tiny):
     assert plan.total == sum(plan.rows().values())
 
 
+@pytest.mark.slow
 def test_checkpointing_and_small_weights_save_what_they_promise(tiny):
     def plan(**settings):
         return plan_training(a_config(**settings), tiny, SIZE, frame_rate=8.0)
@@ -119,6 +122,7 @@ def test_checkpointing_and_small_weights_save_what_they_promise(tiny):
     assert small.trained == plain.trained
 
 
+@pytest.mark.slow
 def test_the_published_model_needs_several_changes_to_fit_a_small_card():
     config = a_config(precision="bfloat16", gradient_checkpointing=False)
     size = Size(512, 320, 49)
@@ -133,6 +137,7 @@ def test_the_published_model_needs_several_changes_to_fit_a_small_card():
     assert "int8" in change
 
 
+@pytest.mark.slow
 def test_a_card_that_is_too_small_for_everything_gets_no_advice(tiny):
     assert cheaper(a_config(), tiny, SIZE, frame_rate=8.0, budget_bytes=2**30) is None
 

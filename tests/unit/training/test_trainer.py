@@ -126,6 +126,7 @@ def test_checkpointed_blocks_have_the_same_gradients():
         torch.testing.assert_close(recomputed, plain, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
     [
@@ -153,6 +154,7 @@ def test_a_run_in_two_parts_equals_one_in_a_single_part(model, tmp_path, setting
     assert_same(state_of(parts), state_of(whole))
 
 
+@pytest.mark.slow
 def test_a_killed_process_goes_on_as_if_nothing_had_happened(model, tmp_path):
     settings = {"steps": 40, "checkpoints": {"state_every_s": 0.25}, "ema_decay": 0.9}
     killed = tiny_run(model, tmp_path / "killed", **settings)
@@ -176,6 +178,7 @@ def test_a_killed_process_goes_on_as_if_nothing_had_happened(model, tmp_path):
     assert_same(state_of(killed), state_of(whole))
 
 
+@pytest.mark.slow
 def test_a_terminated_process_leaves_a_lora_that_can_be_used(model, tmp_path):
     config = tiny_run(model, tmp_path / "run", steps=4000)
     path = tmp_path / "run.yaml"
@@ -254,6 +257,7 @@ def test_a_lora_of_references_says_their_factor_and_nothing_of_paths(model, tmp_
     assert "reference_downscale_factor" not in CheckpointFile.open(without).metadata
 
 
+@pytest.mark.slow
 def test_training_learns_what_it_is_shown(model, tmp_path):
     class OneClip:
         def random_batch(self, size, generator):
@@ -305,6 +309,7 @@ def test_validation_clips_are_made_of_every_prompt_every_so_often(model, tmp_pat
     assert made == [f"validation/step_00000{name}.mp4" for name in ("2/00", "4/00", "4/01")]
 
 
+@pytest.mark.slow
 def test_validation_by_the_models_own_pipeline_leaves_the_training_alone(model, tmp_path):
     settings = {"train": {"kind": "full", "connectors": True}, "ema_decay": 0.5}
     validation = {"prompts": ["a red puppet"], "every": 2}

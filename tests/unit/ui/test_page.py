@@ -94,12 +94,14 @@ def test_an_extra_tab_is_built_last_with_what_the_page_has(queue):
     assert [child.value for child in around.tab.children] == ["inside"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ["app", "ltx2", "ltx2.ui.page"])
 def test_pytorch_is_not_imported_before_the_first_clip(module):
     code = f"import {module}, sys; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=120)
 
 
+@pytest.mark.slow
 def test_the_page_is_built_without_pytorch(puppet_folder, tmp_path):
     code = inspect.cleandoc(
         """

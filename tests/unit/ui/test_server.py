@@ -104,6 +104,7 @@ def test_who_serves_can_leave_the_tool_out():
     assert not offers_mcp(Settings(mcp_server=False))
 
 
+@pytest.mark.slow
 def test_the_program_takes_the_flags_of_serve():
     ran = subprocess.run(
         [sys.executable, "app.py", "--help"], cwd=ROOT, capture_output=True, text=True, check=True

@@ -70,7 +70,7 @@ def test_a_file_that_is_no_clip_is_refused_before_any_metric(tmp_path, name):
         Clip.load(tmp_path / name)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("size", [(24, 2160, 3840, 1), (1440, 64, 64, 60)], ids=["4K", "60 s"])
 def test_large_and_long_clips_are_measured(size):
     clip = a_clip(*size)

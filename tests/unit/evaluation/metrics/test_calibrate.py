@@ -26,6 +26,7 @@ def _save_puppet(path: Path, word: str, skin: str) -> None:
     Clip(made.frames, made.waveform, made.frame_rate, made.sample_rate).save(path)
 
 
+@pytest.mark.slow
 def test_the_command_ends_with_one_object_of_planted_and_measured(tmp_path: Path) -> None:
     _save_puppet(tmp_path / "a.mp4", "banana", "red")
     _save_puppet(tmp_path / "b.mp4", "goodbye", "blue")
@@ -51,7 +52,7 @@ def test_a_folder_that_is_missing_or_empty_is_a_clear_error(tmp_path: Path) -> N
     assert "Name a folder" in result.output
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_real_clips_are_read_and_swapped_sound_is_refused(data_folder: Path) -> None:
     errors, measurable, accepted = [], [], []
     for name in ("grid", "talking_heads"):

@@ -55,7 +55,7 @@ def test_who_a_puppet_is_is_not_asked(steady: Clip) -> None:
     assert "drawn" in outcome.reason
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_sound_that_falls_behind_is_found_with_its_speed(steady: Clip) -> None:
     outcome = METRICS["drift.sync"].measure(steady, PUPPETS)
     assert isinstance(outcome, Measured)
@@ -90,7 +90,7 @@ def test_faces_of_a_part_are_counted_from_its_beginning() -> None:
     assert find_faces(clip) is part
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_words_that_turn_into_others_are_found(steady: Clip) -> None:
     asked = Expectation(lines=(ExpectedLine("tomorrow", "en"),), is_cartoon=True)
     outcome = METRICS["drift.words"].measure(steady, asked)

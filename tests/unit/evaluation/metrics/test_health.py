@@ -235,7 +235,7 @@ def test_puppet_clips_raise_no_false_alarm():
         assert complaints(clip) == set(), made.caption
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("folder", ["clips", "grid"])
 def test_real_clips_raise_no_false_alarm(data_folder, folder):
     for path in sorted((data_folder / folder).iterdir()):

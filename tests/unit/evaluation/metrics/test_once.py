@@ -4,6 +4,7 @@ import gc
 import weakref
 
 import numpy as np
+import pytest
 
 from evaluation.metrics.once import OncePerClip
 from ltx2 import Clip
@@ -44,6 +45,7 @@ def test_clips_that_share_answers_are_asked_once():
     assert answer(first) == answer(second) == 1
 
 
+@pytest.mark.slow
 def test_a_clip_is_let_go_with_its_answers():
     answer, _ = counted()
     clip = a_clip()

@@ -118,7 +118,7 @@ def test_a_puppet_that_opens_its_mouth_on_vowels_only_is_the_speaker():
     assert attributed([np.full(24, -0.1)] * 2, is_cartoon=True).verdict == "off-screen"
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_rendered_puppets_are_told_apart():
     scenes = pytest.importorskip("ltx2.training.puppet.scenes")
     world = pytest.importorskip("ltx2.training.puppet.world")
@@ -146,7 +146,7 @@ def test_rendered_puppets_are_told_apart():
     assert right >= 0.95 * decided
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_the_man_who_visibly_speaks_is_named(data_folder):
     clip = Clip.load(data_folder / "clips" / "ovi_4.mp4")
     text = "Continue to be a smart ass and Tarani here will kill you like he wants to."

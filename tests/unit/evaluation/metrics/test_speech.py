@@ -104,7 +104,7 @@ def test_an_absent_package_is_named(tmp_path, monkeypatch):
     assert "pip install" in outcome.next_step
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.usefixtures("network")
 class TestRealSpeech:
     def test_a_sentence_is_understood_word_for_word(self, grid_clip):

@@ -50,6 +50,7 @@ def test_consistency_is_what_speakers_have_in_common_less_what_they_share():
     assert isinstance(voices._compared({"a": [same]}), NotMeasurable)
 
 
+@pytest.mark.slow
 def test_a_real_voice_is_one_voice(data_folder):
     clip = Clip.load(data_folder / "grid" / "lrwp9a.mpg")
     outcome = voices.METRIC.measure(clip, Expectation())

@@ -62,6 +62,7 @@ def test_a_slight_liking_of_one_side_is_no_reason_however_many_votes_show_it():
     assert "1" in [out.rater for out in screened(votes, rules=strict)]
 
 
+@pytest.mark.slow
 def test_of_fifty_four_paid_raters_one_is_left_out_and_not_for_a_habit(peavs):  # noqa: F811
     frame = pd.DataFrame(
         {

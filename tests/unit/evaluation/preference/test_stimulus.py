@@ -247,7 +247,7 @@ def test_names_repeat_only_with_the_secret():
     assert opaque_name(b"k", "a", "b") != opaque_name(b"k", "ab", "")
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_ltx2_ovi_and_veo_cannot_be_told_apart(data_folder, tmp_path):
     clips = data_folder / "clips"
     models = ("ltx2", "ovi", "veo31fast")

@@ -37,6 +37,7 @@ def test_clips_of_two_models_make_a_study_whatever_the_models_are_called(clip, t
     assert [(p.id, p.text, p.language) for p in found.prompts] == [("p1", "Ein Hund bellt.", "de")]
 
 
+@pytest.mark.slow
 def test_every_bad_file_is_named_and_nothing_is_kept(clip, tmp_path):
     silent, noise = tmp_path / "silent.mp4", tmp_path / "noise"
     write_clip(a_clip(smooth_frames(26), 24.0, 24_000, np.zeros((2, 26_000))), silent)

@@ -73,6 +73,7 @@ def refusals(folder):
         yield str(caught.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_why_a_study_cannot_be_opened_is_told_line_by_line(language, tmp_path):
     for text in refusals(tmp_path):

@@ -200,7 +200,7 @@ def test_a_file_that_holds_no_votes_is_refused(tmp_path, content):
         read_columns(path)
 
 
-@pytest.mark.slow  # six clips are made, encoded for raters, and a hundred sessions drawn
+@pytest.mark.exhaustive  # six clips are made, encoded for raters, and a hundred sessions drawn
 def test_the_demo_is_made_by_the_queue_once_and_found_again(queue, tmp_path):
     rating = open_rating(Settings(data=tmp_path), {})
     demo = Demo(rating, queue)

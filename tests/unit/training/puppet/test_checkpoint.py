@@ -181,6 +181,7 @@ def test_what_is_shipped_together_is_small_enough(folder: Path) -> None:
     assert sum(sizes) <= 39e6
 
 
+@pytest.mark.slow
 def test_a_work_folder_goes_on_from_an_exported_checkpoint(
     folder: Path, networks: PuppetNetworks, tmp_path: Path
 ) -> None:
@@ -259,6 +260,7 @@ def test_logs_of_what_starts_anew_are_kept_as_earlier_runs(tmp_path: Path) -> No
     assert found == ["vocoder.jsonl", "transformer_1.jsonl", "transformer.jsonl"]
 
 
+@pytest.mark.slow
 def test_a_student_starts_with_what_distillation_changed_before(
     folder: Path, networks: PuppetNetworks, tmp_path: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 from PIL import Image
 
 from ltx2.training.puppet.curves import as_table, draw_curves, read_log
@@ -36,6 +37,7 @@ def test_the_table_has_a_row_per_stage_with_what_it_took_and_reached(tmp_path):
     assert rows[3] == "| vocoder | 30 | 1 | psnr 5 |"
 
 
+@pytest.mark.slow
 def test_the_picture_has_a_panel_per_stage_and_more_rows_for_more_stages(tmp_path):
     logs = [
         read_log(write(tmp_path / f"{n}.jsonl", line(20, 10), line(40, 60 + n))) for n in range(5)

@@ -39,6 +39,7 @@ def word_in(mono: np.ndarray, ambience: str = "none") -> heard.HeardWord | None:
     return heard.hear_word(heard.cut(mono, span), ambience)
 
 
+@pytest.mark.slow
 @needs_espeak
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_word_and_voice_is_heard_among_all_languages(language: str) -> None:

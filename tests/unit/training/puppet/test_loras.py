@@ -15,6 +15,7 @@ from ltx2.training.puppet.stages import LOGS
 needs_voices = pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="needs espeak-ng")
 
 
+@pytest.mark.slow
 @needs_voices
 def test_a_lora_is_trained_like_anybodys_and_lies_beside_the_model(tmp_path, monkeypatch):
     monkeypatch.setattr(loras, "CLIPS", 2)

@@ -156,12 +156,14 @@ def test_a_soft_noisy_scene_is_still_right_in_everything_and_in_time(scene: Scen
     assert judgement.offset.offset_ms == pytest.approx(0, abs=25)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scene", OF_EACH_KIND)
 def test_sound_rebuilt_from_a_spectrogram_is_still_recognised(scene: Scene) -> None:
     clip = render(scene)
     assert judged(dataclasses.replace(clip, waveform=vocoded(clip))).wrong() == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("num_frames", "height", "width", "frame_rate", "sample_rate"),
     [(57, 64, 112, 25.0, 24000), (97, 128, 80, 24.0, 16000)],
@@ -321,6 +323,7 @@ def form(scene: Scene) -> tuple[object, ...]:
     return (type(scene),)
 
 
+@pytest.mark.slow
 @needs_espeak
 def test_a_clip_judged_against_another_scene_is_wrong_exactly_where_they_differ() -> None:
     rng = np.random.default_rng(5)
@@ -477,13 +480,13 @@ def test_everything_about_random_scenes_is_right() -> None:
 
 
 @needs_espeak
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_everything_about_many_random_scenes_is_right() -> None:
     check_random_scenes(lambda clip, seed: clip, 200)
 
 
 @needs_espeak
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_everything_about_soft_noisy_scenes_with_rebuilt_sound_is_right() -> None:
     check_random_scenes(
         lambda clip, seed: dataclasses.replace(

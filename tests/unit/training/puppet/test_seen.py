@@ -49,6 +49,7 @@ def show(puppets: list[Puppet], around: Surroundings) -> np.ndarray:
     return canvas.frames()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("skin", SKINS)
 def test_skin_hair_hat_and_position_are_told_apart_on_every_background(skin: str) -> None:
     looks = itertools.product(HAIRS, HATS)
@@ -103,6 +104,7 @@ def test_the_cameras_move_is_seen_in_any_weather_and_the_mouth_read_in_spite_of_
     assert np.corrcoef(seen.subject[0].opening, OPENING)[0, 1] > 0.95
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("material", MATERIALS)
 @pytest.mark.parametrize("ambience", AMBIENCES)
 def test_the_ball_its_floor_and_its_first_contact_are_seen(material: str, ambience: str) -> None:

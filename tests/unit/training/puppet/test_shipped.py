@@ -32,6 +32,7 @@ def test_everything_is_there_and_small_enough_to_ship() -> None:
     assert sum(sizes) <= 40e6
 
 
+@pytest.mark.slow
 def test_the_distilled_model_shows_and_says_what_is_asked(distilled: ltx2.Pipeline) -> None:
     assert (distilled.profile.num_steps, distilled.profile.video_guidance.cfg_scale) == (8, 1.0)
     clip = distilled(ltx2.Request(prompt=PROMPT, seed=1))
@@ -54,6 +55,7 @@ def test_the_zoom_out_lora_moves_the_camera(distilled: ltx2.Pipeline) -> None:
     assert "scene camera" not in judge_clip(distilled(request), SCENE).wrong()
 
 
+@pytest.mark.slow
 @needs_voices
 def test_the_upsampler_comes_near_what_the_autoencoder_can_show(
     distilled: ltx2.Pipeline,

@@ -36,6 +36,7 @@ def test_the_high_voice_is_an_octave_above_the_low_one(word: str) -> None:
     assert median_pitch_hz(say(word, "high")) > 1.9 * median_pitch_hz(say(word, "low"))
 
 
+@pytest.mark.slow
 @needs_espeak
 @pytest.mark.parametrize("voice", VOICES)
 @pytest.mark.parametrize("language", LANGUAGES)

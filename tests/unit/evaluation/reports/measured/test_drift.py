@@ -113,7 +113,7 @@ def sliding(clip, ms_per_s):
     return found
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_sound_that_slides_from_20_s_on_is_found_and_a_steady_clip_is_not_accused():
     clips = {
         word: rendered(word, skin) for word, skin in (("tomorrow", "orange"), ("banana", "green"))
