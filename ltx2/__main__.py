@@ -41,7 +41,8 @@ EXIT_ERROR = 2
 EXIT_CANCELLED = 130
 """What shells report for a program that Ctrl-C ended."""
 
-VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi")
+CLIP_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".wav")
+"""Files that may carry a recipe."""
 
 _ctrl_c = threading.Event()
 """Ctrl-C was pressed, whatever became of the exception that said so."""
@@ -313,7 +314,8 @@ def generate(  # noqa: PLR0913 - every option of the command is a parameter
                     typer.echo(f"Warning: {difference} The clip will differ.", err=True)
             request = _with_guidance(request, pipeline.profile, guidance)
             if team.rank == 0:
-                _tell_snapped(request, pipeline.profile)
+                for note in _notes(request, pipeline.profile, has_loras=bool(loras)):
+                    typer.echo(f"Note: {note}", err=True)
             if best_of == 1 and team.size > 1:
                 share_tokens(pipeline.networks.transformer, team)
             with _progress_bars() if team.rank == 0 else nullcontext(ignore_progress) as show:
@@ -331,11 +333,7 @@ def generate(  # noqa: PLR0913 - every option of the command is a parameter
                 _save(clip, output)
     if team.rank:
         return
-    height, width = clip.frames.shape[1:3]
-    typer.echo(
-        f"{output}: {width} x {height} pixels, {clip.duration_s:.2f} s, "
-        f"{output.stat().st_size / 1e6:.2f} MB, made in {time.monotonic() - started:.1f} s"
-    )
+    typer.echo(f"{_made(clip, output)}, made in {time.monotonic() - started:.1f} s")
 
 
 @app.command()
@@ -350,7 +348,7 @@ def inspect(
 ) -> None:
     """Say what a checkpoint holds, from its header alone, or how a clip was made."""
     with _errors_in_one_line():
-        if path.suffix.lower() in VIDEO_SUFFIXES:
+        if path.suffix.lower() in CLIP_SUFFIXES:
             typer.echo(_read_recipe(path).model_dump_json(indent=2))
             return
         from ltx2.checkpoint.layouts import describe
@@ -569,18 +567,30 @@ def _with_guidance(
     return type(request)(**values)
 
 
-def _tell_snapped(request: "Request", profile: "ModelProfile") -> None:
-    """Says where the model makes another size than was asked for, before the minutes of work."""
+def _notes(request: "Request", profile: "ModelProfile", *, has_loras: bool) -> Iterator[str]:
+    """What surprises of a request, to be told before the minutes of work."""
     made = request.resolve(profile)
     asked = (request.width or made.width, request.height or made.height)
     if asked != (made.width, made.height):
         multiple = enlarged_multiple(request.upscale, profile.spatial_multiple)
-        typer.echo(
-            f"Note: {asked[0]} x {asked[1]} pixels become {made.width} x {made.height}, as width "
-            f"and height divide by {multiple}"
-            + (f" with --upscale {','.join(request.upscale)}." if request.upscale else "."),
-            err=True,
+        stages = f" with --upscale {','.join(request.upscale)}" if request.upscale else ""
+        yield (
+            f"{asked[0]} x {asked[1]} pixels become {made.width} x {made.height}, as width and "
+            f"height divide by {multiple}{stages}."
         )
+    if request.reference is not None and not has_loras:
+        yield (
+            "models follow a reference video with a LoRA that was trained to (--lora); none is "
+            "given."
+        )
+
+
+def _made(clip: "Clip", output: Path) -> str:
+    """The file that was just written, in words."""
+    height, width = clip.frames.shape[1:3]
+    is_sound = output.suffix.lower() == ".wav"
+    what = f"sound of {clip.sample_rate:,} Hz" if is_sound else f"{width} x {height} pixels"
+    return f"{output}: {what}, {clip.duration_s:.2f} s, {output.stat().st_size / 1e6:.2f} MB"
 
 
 @contextmanager

@@ -506,7 +506,8 @@ def _with_blocks(guidance: Guidance, usual: Guidance, modality: str) -> Guidance
     if not usual.stg_blocks:
         raise RequestError(
             f"The {modality} guidance has an stg_scale, but no block to disturb for it.",
-            next_step="Say which as stg_blocks, for example one from the middle of the network.",
+            next_step="Say which as stg_blocks (--stg-blocks), for example one from the middle of "
+            "the network.",
         )
     return guidance.model_copy(update={"stg_blocks": usual.stg_blocks})
 

@@ -44,6 +44,7 @@ _ENLARGED: Mapping[Enlarging, str] = {
 MODEL_KIND = "LTX-2 model"
 LORA_KIND = "LoRA"
 UPSAMPLER_KIND = "latent upsampler"
+UNKNOWN_KIND = "unknown"
 TEXT_ENCODER = "text encoder"
 """Lies in a folder or a file of its own."""
 
@@ -197,7 +198,7 @@ def _details(kind: str, version: Version | None, file: CheckpointFile) -> tuple[
             return (f"enlarges     {_ENLARGED[enlarging_of(file)]}",)
         except CheckpointError as error:
             return (f"refused      {error.message}",)
-    if (other := other_adapter(file.tensors)) is not None:
+    if kind == UNKNOWN_KIND and (other := other_adapter(file.tensors)) is not None:
         return (f"refused      as {other}, which is another kind of change than a LoRA",)
     return () if version is None or version.can else (f"refused      {version.cannot[0]}",)
 
@@ -228,7 +229,7 @@ def _contents(file: CheckpointFile) -> tuple[str, tuple[ComponentDescription, ..
         return MODEL_KIND, tuple(parts)
     if is_text_encoder(file.tensors):
         return TEXT_ENCODER, _parts_of_text_encoder(file)
-    kind = "unknown"
+    kind = UNKNOWN_KIND
     if any(name.startswith("post_upsample_res_blocks.") for name in file.tensors):
         kind = UPSAMPLER_KIND
     return kind, (ComponentDescription.of(kind, file.tensors.values()),)

@@ -143,12 +143,22 @@ def is_lora(names: Iterable[str]) -> bool:
     return any(pattern.fullmatch(name) for name in names)
 
 
+_OTHERS = {
+    "OFT": r"\.oft_",
+    "BOFT": r"\.boft_",
+    "VeRA": r"\.vera_lambda",
+    "IA3": r"\.ia3_l",
+    "Tucker decompositions": r"\.(lokr|hada)_t[12]$",
+    "whole differences": r"\.diff(_b)?$",
+}
+"""Signs of other kinds of changes in names of tensors."""
+
+
 def other_adapter(names: Iterable[str]) -> str | None:
     """The kind of small change of weights that a file holds and nothing here reads, else None."""
-    marks = {"OFT": ".oft_", "BOFT": ".boft_", "VeRA": ".vera_lambda", "IA3": ".ia3_l"}
-    marks |= {"Tucker decompositions": "_t2", "whole differences": ".diff"}
     names = list(names)
-    return next((k for k, mark in marks.items() if any(mark in name for name in names)), None)
+    found = (kind for kind, mark in _OTHERS.items() if any(re.search(mark, n) for n in names))
+    return next(found, None)
 
 
 def is_of_audio(module: str) -> bool:

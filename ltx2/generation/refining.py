@@ -115,12 +115,12 @@ class Refining:
         for file in self._files:
             if enlarging_of(file) == stage:
                 return file
-        here = sorted({enlarging_of(file) for file in self._files})
-        instead = f"ask for {' or '.join(here)} instead" if here else "make the clip without it"
+        here = {enlarging_of(file) for file in self._files} - {"time"}
+        instead = f"ask for {' or '.join(sorted(here))} instead" if here else ""
         raise RequestError(
             f"There is no upsampler for the stage {stage!r} beside the model {self._name}.",
-            next_step=f"Put its file, for example ltx-2.3-{_KINDS[stage]}-1.0{SUFFIX}, into the "
-            f"model's folder, or {instead}.",
+            next_step=f"Put the file *{_KINDS[stage]}*{SUFFIX} of the model's version into its "
+            f"folder, or {instead if instead and stage != 'time' else 'make the clip without it'}.",
         )
 
 

@@ -156,6 +156,7 @@ def test_the_version_and_fewer_bits_are_told(tmp_path):
     checkpoint, meant = encoded(nvfp4)
     shown = describe(checkpoint.write(tmp_path / "x.safetensors"))
     assert shown.version == "LTX-2 (19B, January 2026)"
+    assert "refused" not in str(shown)
     assert shown.quantized == {"nvfp4": len(meant)}
     assert f"{len(meant)} weights as nvfp4" in str(shown)
     assert shown.components[0].dtypes["NVFP4"] == len(meant)
