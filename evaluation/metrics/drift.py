@@ -5,7 +5,7 @@ between all pairs of windows (Theil, 1950; Sen, 1968), which a single odd window
 Letters: F frames, W windows.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -24,6 +24,8 @@ LEAST_WINDOWS = 4
 """With fewer there is one slope or three, and no interval to speak of."""
 EDGE_SHARE = 0.15
 """Part of the clip at each end whose difference is the start-end contrast."""
+MOST_CLIPS = 0.75
+"""Share of the clips that must reach a moment to say where they bend most."""
 BREAK_S = 20.0
 """The longest clip that LTX-2 was trained on; the authors name drift beyond it."""
 PICTURES_PER_S = 4
@@ -105,12 +107,41 @@ def bend(data: Series, at_s: float = BREAK_S) -> float | None:
 
     From the least-squares line that bends there; None without two windows on both sides.
     """
+    found = _bent(data, at_s)
+    return None if found is None else found[0]
+
+
+def bends_most_at(clips: Sequence[Series]) -> float | None:
+    """The moment, in seconds, at which one bend explains most of all clips.
+
+    Where a quantity bends at one moment, it bends a little at every other one: a bend at 20 s means
+    a break there only if it fits best about there.
+
+    Args:
+        clips: the same quantity; each counts by its own spread.
+
+    Returns:
+        None where there is no moment that most of the clips reach well beyond.
+    """
+    left = {}
+    for moment in sorted({float(time) for data in clips for time in data.times_s}):
+        found = [bent[1] for data in clips if (bent := _bent(data, moment)) is not None]
+        if found and len(found) >= MOST_CLIPS * len(clips):
+            left[moment] = float(np.mean(found))
+    return min(left, key=lambda moment: left[moment], default=None)
+
+
+def _bent(data: Series, at_s: float) -> tuple[float, float] | None:
+    """The bend, and the share of the variance that is left around the line that bends there."""
     known = np.isfinite(data.values)
     times_s, values = data.times_s[known], data.values[known]
     if (times_s < at_s).sum() < 2 or (times_s > at_s).sum() < 2:
         return None
     terms = np.stack([np.ones_like(times_s), times_s, np.maximum(times_s - at_s, 0)], axis=1)
-    return float(np.linalg.lstsq(terms, values)[0][2])
+    line = np.linalg.lstsq(terms, values)[0]
+    spread = float(np.square(values - values.mean()).sum())
+    left = float(np.square(values - terms @ line).sum())
+    return float(line[2]), left / spread if spread > 0 else 0.0
 
 
 # --- quantities ------------------------------------------------------------------------------

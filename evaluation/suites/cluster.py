@@ -19,7 +19,9 @@ from urllib.parse import urlsplit
 from evaluation.suites.generators import find_generator
 from evaluation.suites.generators.base import Generator
 from evaluation.suites.making import MakesMany, Outcome, Task, made_at, make_clip
+from evaluation.suites.schema import Item
 from evaluation.suites.spreading import Delivery, Hello, WorkerLostError, check_hello, spread
+from ltx2 import Request
 from ltx2.errors import LTX2Error, RequestError, ResourceError
 from ltx2.progress import ShouldCancel
 
@@ -137,6 +139,10 @@ class ClusterGenerator(MakesMany):
     def describe(self) -> Mapping[str, Any]:
         """Description of the workers' generator, and how many there are."""
         return {**self._hello.description, "workers": self._crew.size}
+
+    def leaves_out(self, item: Item, request: Request) -> str:
+        """Nothing beforehand: the workers know what they take."""
+        return ""
 
     def make_many(
         self, tasks: Sequence[Task], work: Path, should_cancel: ShouldCancel

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 SUITES = Path(__file__).parents[2] / "prompts"
 EXIT_ERROR, EXIT_CANCELLED = 2, 130
+MOST_REASONS = 5
 
 suites = typer.Typer(add_completion=False, no_args_is_help=True)
 
@@ -159,8 +160,13 @@ def run(  # noqa: PLR0913 - every option of the command
     with _generator(model, ray) as generator:
         plan = plan_run(asked, generator, store, seeds=numbers, settings=fields)
         price = f", about ${plan.cost_usd:.2f}" if plan.cost_usd else ""
-        typer.echo(f"{asked.name}: {len(plan.tasks)} clips, {len(plan.missing)} to make{price}.")
+        left_out = sum(plan.left_out.values())
+        without = f", {left_out} of them left out" if left_out else ""
+        typer.echo(
+            f"{asked.name}: {len(plan.tasks)} clips, {len(plan.missing)} to make{without}{price}."
+        )
         if dry_run:
+            _tell_reasons(plan.left_out)
             return
         if not plan.cost_usd <= max_cost:
             raise RequestError(
@@ -183,8 +189,18 @@ def run(  # noqa: PLR0913 - every option of the command
         f"{out}: {counts.made} made, {counts.kept} kept, {counts.failed} failed, "
         f"{counts.skipped} left out"
     )
+    _tell_reasons(counts.reasons)
     if counts.failed:
         raise typer.Exit(1)
+
+
+def _tell_reasons(reasons: Mapping[str, int]) -> None:
+    """The most frequent ones; the records of the items have all of them."""
+    ordered = sorted(reasons.items(), key=lambda reason: -reason[1])
+    for reason, count in ordered[:MOST_REASONS]:
+        typer.echo(f"  {count} x {reason}", err=True)
+    if len(ordered) > MOST_REASONS:
+        typer.echo(f"  and {len(ordered) - MOST_REASONS} more reasons", err=True)
 
 
 @contextmanager

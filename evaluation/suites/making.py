@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
-from evaluation.suites.generators.base import Generator, Skipped, Source
+from evaluation.suites.generators.base import Generator, Source
 from evaluation.suites.schema import Item
 from ltx2 import Request
 from ltx2.errors import GenerationCancelled, LTX2Error, MediaError
@@ -87,21 +87,18 @@ def make_clip(generator: Generator, task: Task, made: Path, should_cancel: Shoul
         GenerationCancelled: `should_cancel` said so.
     """
     started, begun = now(), time.monotonic()
-    given = task.item.given
-    if given is not None and not generator.takes(given):
-        files = ", ".join(given.files)
-        return Outcome("skipped", started, 0.0, f"{generator.name} takes no such files: {files}.")
-    left_out = None
+    left_out = generator.leaves_out(task.item, task.request)
+    if left_out:
+        return Outcome("skipped", started, 0.0, left_out)
     try:
-        left_out = generator(
+        generator(
             task.item,
             task.request,
             made,
             on_progress=ignore_progress,
             should_cancel=should_cancel,
         )
-        if left_out is None:
-            _check_video(made)
+        _check_video(made)
     except GenerationCancelled:
         raise
     except (LTX2Error, OSError) as error:
@@ -115,8 +112,6 @@ def make_clip(generator: Generator, task: Task, made: Path, should_cancel: Shoul
     seconds = round(time.monotonic() - begun, 3)
     if reason:
         return Outcome("error", started, seconds, reason)
-    if isinstance(left_out, Skipped):
-        return Outcome("skipped", started, seconds, left_out.reason)
     return Outcome("ok", started, seconds)
 
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,22 +23,28 @@ class Plan:
     Attributes:
         tasks: all clips asked for, in order.
         missing: those that are not made yet.
-        cost_usd: estimated price of the missing ones.
+        left_out: reasons why some of these will not be made, and how many each.
+        cost_usd: estimated price of the others.
     """
 
     tasks: tuple[Task, ...]
     missing: tuple[Task, ...]
+    left_out: Mapping[str, int]
     cost_usd: float
 
 
 @dataclass(frozen=True)
 class Counts:
-    """How a run went: clips made now, found made, failed, and left out."""
+    """How a run went: clips made now, found made, failed, and left out.
+
+    `reasons` has why clips failed or were left out, and how many each.
+    """
 
     made: int = 0
     kept: int = 0
     failed: int = 0
     skipped: int = 0
+    reasons: Mapping[str, int] = field(default_factory=dict, compare=False)
 
 
 def plan_run(
@@ -65,8 +71,13 @@ def plan_run(
             key = digest({**who, "request": request.model_dump(mode="json")})
             tasks.append(Task(key, item, request))
     missing = tuple(task for task in tasks if not run.has_clip(task.key))
-    cost = sum(generator.cost_usd(task.request) for task in missing)
-    return Plan(tuple(tasks), missing, cost)
+    reasons = [generator.leaves_out(task.item, task.request) for task in missing]
+    cost = sum(
+        generator.cost_usd(task.request)
+        for task, reason in zip(missing, reasons, strict=True)
+        if not reason
+    )
+    return Plan(tuple(tasks), missing, Counter(filter(None, reasons)), cost)
 
 
 def run_suite(
@@ -129,6 +140,7 @@ def run_suite(
             _note_kept(task, suite, run)
             on_progress(Progress("clips", number, len(plan.tasks)))
         statuses: Counter[str] = Counter()
+        reasons: Counter[str] = Counter()
         outcomes = (
             generator.make_many(missing, work, should_cancel)
             if isinstance(generator, MakesMany)
@@ -137,8 +149,9 @@ def run_suite(
         for number, (task, outcome) in enumerate(outcomes, len(kept) + 1):
             outcome = _note_made(task, outcome, suite, run, made_at(work, task))
             statuses[outcome.status] += 1
+            reasons.update([outcome.reason] if outcome.reason else [])
             on_progress(Progress("clips", number, len(plan.tasks)))
-    return Counts(statuses["ok"], len(kept), statuses["error"], statuses["skipped"])
+    return Counts(statuses["ok"], len(kept), statuses["error"], statuses["skipped"], reasons)
 
 
 def _note_kept(task: Task, suite: Suite, run: RunStore) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from evaluation.suites.commands import SUITES
-from evaluation.suites.generators.base import Generator, Skipped
+from evaluation.suites.generators.base import Generator
 from evaluation.suites.generators.pipeline import version_of
 from evaluation.suites.given import Given
 from evaluation.suites.making import MakesMany
@@ -105,7 +105,7 @@ class QueueGenerator(Generator):
         *,
         on_progress: OnProgress,
         should_cancel: ShouldCancel,
-    ) -> Skipped | None:
+    ) -> None:
         """Waits for a place in the queue, and for the clip."""
         queue, choice = self._queue, Choice(self.name)
         given_fields(item, Inputs(queue.folder.parent / INPUTS_FOLDER))
@@ -126,7 +126,7 @@ class QueueGenerator(Generator):
             made = queue.path(job)
             if made is not None:
                 shutil.copyfile(made, output)
-                return None
+                return
         finally:
             queue.delete(OWNER, job.id)
         if isinstance(job.state, Failed):

@@ -47,7 +47,9 @@ def mean_of(values: Iterable[tuple[str, float]]) -> Estimate | None:
     return Estimate(mean, mean - half, mean + half, clips, len(means))
 
 
-def crossed_mean_of(values: Iterable[tuple[str, str, float]]) -> Estimate | None:
+def crossed_mean_of(
+    values: Iterable[tuple[str, str, float]], *, questions: int = 1
+) -> Estimate | None:
     """Mean over clips that share prompts and noise, by intervals that know both.
 
     Clips of one seed begin with the same noise, whatever their prompts: what it does at a moment,
@@ -57,6 +59,7 @@ def crossed_mean_of(values: Iterable[tuple[str, str, float]]) -> Estimate | None
 
     Args:
         values: prompt, noise and number of each clip.
+        questions: asked in all; so many intervals hold together (Bonferroni).
 
     Returns:
         None where there is no value; an interval of NaN where there is one prompt or one noise.
@@ -74,7 +77,7 @@ def crossed_mean_of(values: Iterable[tuple[str, str, float]]) -> Estimate | None
         return Estimate(mean, math.nan, math.nan, len(found), len(set(prompts)))
     by_prompt, by_noise, by_both = (_spread(rest, keys) for keys in (prompts, noises, both))
     variance = max(by_prompt, by_noise, by_prompt + by_noise - by_both)
-    half = float(t.ppf((1 + LEVEL) / 2, fewer - 1)) * math.sqrt(variance)
+    half = float(t.ppf(1 - (1 - LEVEL) / questions / 2, fewer - 1)) * math.sqrt(variance)
     return Estimate(mean, mean - half, mean + half, len(found), len(set(prompts)))
 
 

@@ -1,7 +1,6 @@
 """What all that makes clips of items has in common."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -9,17 +8,6 @@ from evaluation.suites.given import Given
 from evaluation.suites.schema import Item
 from ltx2 import Request
 from ltx2.progress import OnProgress, ShouldCancel
-
-
-@dataclass(frozen=True)
-class Skipped:
-    """A clip that was not made, which is no failure.
-
-    Attributes:
-        reason: a sentence.
-    """
-
-    reason: str
 
 
 class Source(Protocol):
@@ -38,8 +26,14 @@ class Source(Protocol):
         """What a record should know about it, JSON values only."""
 
     def takes(self, given: Given) -> bool:
-        """Whether it makes clips from such files; items with others are left out."""
+        """Whether it makes clips from such files."""
         return False
+
+    def leaves_out(self, item: Item, request: Request) -> str:
+        """Why it does not even try, which is no failure, as a sentence; empty where it does."""
+        if item.given is None or self.takes(item.given):
+            return ""
+        return f"{self.name} takes no such files: {', '.join(item.given.files)}."
 
     def cost_usd(self, request: Request) -> float:
         """Estimated price of one clip in US dollars; 0 where none is charged."""
@@ -57,7 +51,7 @@ class Generator(Source, Protocol):
         *,
         on_progress: OnProgress,
         should_cancel: ShouldCancel,
-    ) -> Skipped | None:
+    ) -> None:
         """Writes the clip to `output`, an MP4 file that is not there yet.
 
         Raises:

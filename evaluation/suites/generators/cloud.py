@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from evaluation.canonical import digest
-from evaluation.suites.generators.base import Skipped
-from evaluation.suites.given import Given
+from evaluation.suites.generators.base import Generator
 from evaluation.suites.schema import Item
 from ltx2 import Request
 from ltx2.errors import GenerationCancelled, GenerationError, RequestError, ResourceError
@@ -28,7 +27,7 @@ USD_PER_SECOND: dict[str, float] = {
 TIMEOUT_S = 1_800.0
 
 
-class CloudGenerator(ABC):
+class CloudGenerator(Generator, ABC):
     """What both services have in common: allowed lengths, a price, a job to wait for.
 
     Args:
@@ -62,9 +61,11 @@ class CloudGenerator(ABC):
         """The model and the month of the prices."""
         return {"kind": self.kind, "model": self.name, "prices_of": PRICES_OF}
 
-    def takes(self, given: Given) -> bool:
-        """None: what services make of files is not asked here."""
-        return False
+    def leaves_out(self, item: Item, request: Request) -> str:
+        """Items with files, as what services make of them is not asked here, and longer ones."""
+        if self._seconds(request) is None:
+            return f"{self.name} makes clips of at most {self.allowed_s[-1]} s."
+        return super().leaves_out(item, request)
 
     def cost_usd(self, request: Request) -> float:
         """Length that is charged, times the price of a second; 0 for one that is left out."""
@@ -78,11 +79,10 @@ class CloudGenerator(ABC):
         *,
         on_progress: OnProgress,
         should_cancel: ShouldCancel,
-    ) -> Skipped | None:
+    ) -> None:
         """Orders the clip, waits for it and takes it."""
         seconds = self._seconds(request)
-        if seconds is None:
-            return Skipped(f"{self.name} makes clips of at most {self.allowed_s[-1]} s.")
+        assert seconds is not None, "such items are left out"
         try:
             self._make(request, seconds, output, should_cancel)
         except ImportError as error:
@@ -98,7 +98,6 @@ class CloudGenerator(ABC):
                 f"{self.name} refused: {type(error).__name__}: {error}",
                 next_step="Check the key in the environment, the quota and the prompt.",
             ) from error
-        return None
 
     @abstractmethod
     def _make(

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from evaluation.canonical import digest
-from evaluation.suites.generators.base import Generator, Skipped
+from evaluation.suites.generators.base import Generator
 from evaluation.suites.given import Given
 from evaluation.suites.schema import Item
 from evaluation.suites.yaml_lines import read_yaml
@@ -112,7 +112,7 @@ class CommandGenerator(Generator):
         *,
         on_progress: OnProgress,
         should_cancel: ShouldCancel,
-    ) -> Skipped | None:
+    ) -> None:
         """Runs the program and takes its clip."""
         template = self._template
         with tempfile.TemporaryDirectory(dir=output.parent) as folder:
@@ -130,7 +130,6 @@ class CommandGenerator(Generator):
                         next_step="Correct the template's output.",
                     )
                 found[-1].replace(output)
-        return None
 
     def _values(self, item: Item, request: Request, output: Path, work: Path) -> dict[str, str]:
         asked = request.model_dump(exclude_none=True, exclude={"schema_version"})

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from evaluation.canonical import digest
-from evaluation.suites.generators.base import Generator, Skipped
+from evaluation.suites.generators.base import Generator
 from evaluation.suites.schema import Item
 from ltx2 import Clip, Request
 from ltx2.errors import CheckpointError, ResourceError
@@ -66,7 +66,7 @@ class WanGenerator(Generator):
         *,
         on_progress: OnProgress,
         should_cancel: ShouldCancel,
-    ) -> Skipped | None:
+    ) -> None:
         """Makes and writes the clip."""
         pipeline = self._pipeline
         import torch
@@ -86,7 +86,6 @@ class WanGenerator(Generator):
         frames = np.round(np.clip(made.frames[0], 0.0, 1.0) * 255.0).astype(np.uint8)
         silent = np.zeros((2, 0), np.float32)
         Clip(frames, silent, frame_rate, sample_rate=48_000).save(output)
-        return None
 
 
 def _version() -> str:

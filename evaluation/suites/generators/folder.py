@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from evaluation.canonical import digest
-from evaluation.suites.generators.base import Generator, Skipped
-from evaluation.suites.given import Given
+from evaluation.suites.generators.base import Generator
 from evaluation.suites.schema import Item
 from ltx2 import Request
 from ltx2.errors import RequestError
@@ -55,9 +54,11 @@ class FolderGenerator(Generator):
         """How many clips there are."""
         return {"kind": "folder", "num_clips": len(self._clips)}
 
-    def takes(self, given: Given) -> bool:
-        """Whoever made the clips knew what to make them from."""
-        return True
+    def leaves_out(self, item: Item, request: Request) -> str:
+        """Items without a clip; whoever made the others knew what to make them from."""
+        if self._found(item, request) is None:
+            return f"The folder has neither {item.id}-{request.seed} nor {item.id}."
+        return ""
 
     def __call__(
         self,
@@ -67,10 +68,11 @@ class FolderGenerator(Generator):
         *,
         on_progress: OnProgress,
         should_cancel: ShouldCancel,
-    ) -> Skipped | None:
-        """Copies the clip, if there is one."""
-        found = self._clips.get(f"{item.id}-{request.seed}") or self._clips.get(item.id)
-        if found is None:
-            return Skipped(f"The folder has neither {item.id}-{request.seed} nor {item.id}.")
+    ) -> None:
+        """Copies the clip."""
+        found = self._found(item, request)
+        assert found is not None, "such items are left out"
         shutil.copyfile(found, output)
-        return None
+
+    def _found(self, item: Item, request: Request) -> Path | None:
+        return self._clips.get(f"{item.id}-{request.seed}") or self._clips.get(item.id)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import ltx2
 from evaluation.canonical import digest
-from evaluation.suites.generators.base import Generator, Skipped
+from evaluation.suites.generators.base import Generator
 from evaluation.suites.given import Given
 from evaluation.suites.schema import Item, given_fields
 from ltx2.inputs import Inputs
@@ -80,7 +80,7 @@ class PipelineGenerator(Generator):
         *,
         on_progress: OnProgress,
         should_cancel: ShouldCancel,
-    ) -> Skipped | None:
+    ) -> None:
         """Makes and writes the clip."""
         inputs = Inputs()
         given_fields(item, inputs)
@@ -88,4 +88,3 @@ class PipelineGenerator(Generator):
             request, inputs=inputs, on_progress=on_progress, should_cancel=should_cancel
         )
         clip.save(output)
-        return None

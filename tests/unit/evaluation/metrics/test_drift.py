@@ -4,7 +4,7 @@ from scipy.ndimage import gaussian_filter
 
 from evaluation.expectation import Expectation
 from evaluation.measurement import Measured, NotMeasurable
-from evaluation.metrics.drift import METRICS, Series, bend, windows
+from evaluation.metrics.drift import METRICS, Series, bend, bends_most_at, windows
 from ltx2 import Clip
 
 RATE, SAMPLE_RATE = 8.0, 8_000
@@ -95,6 +95,18 @@ def bent_line(bend_by, seconds=40.0):
 def test_the_bend_at_20_s_is_the_change_of_the_slope_there():
     assert bend(bent_line(-0.5)) == pytest.approx(-0.5)
     assert bend(bent_line(0.0)) == pytest.approx(0.0, abs=1e-9)
+
+
+def test_where_clips_bend_most_is_found():
+    rng = np.random.default_rng(0)
+    clips = [bent_line(0.5) for _ in range(4)]
+    for data in clips:
+        data.values[:] += rng.normal(0, 0.3, data.values.size)
+    assert bends_most_at(clips) == pytest.approx(20.0, abs=2.0)
+    early = [Series(c.times_s, np.minimum(c.times_s, 8.0)) for c in clips]
+    assert bends_most_at(early) == 8.0
+    assert bend(early[0]) < 0  # a bend at 8 s is one at 20 s too
+    assert bends_most_at([Series(np.array([2.0, 4.0]), np.zeros(2))]) is None
 
 
 def test_windows_without_a_value_do_not_bend():

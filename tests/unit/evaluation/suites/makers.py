@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from evaluation.suites.generators.base import Skipped
+from evaluation.suites.generators.base import Generator
 from evaluation.suites.schema import Item, Shape, SpokenLine, Suite
 from tests.fakes.model import PROFILE, draw
 
@@ -29,7 +29,7 @@ def suite_of(count=3, name="small"):
 
 
 @dataclass
-class Maker:
+class Maker(Generator):
     """Draws clips; fails, leaves out or breaks off where it is told to."""
 
     name: str = "maker"
@@ -46,17 +46,15 @@ class Maker:
     def describe(self):
         return {"kind": self.kind}
 
-    def takes(self, given):
-        return False
+    def leaves_out(self, item, request):
+        return "it was told to" if item.id in self.skips else super().leaves_out(item, request)
 
     def cost_usd(self, request):
         return self.price
 
     def __call__(self, item, request, output, *, on_progress, should_cancel):
-        if item.id in self.skips:
-            return Skipped("it was told to")
         if item.id in self.fails:
             raise self.fails[item.id]
         self.made.append((item.id, request.seed))
         draw(request.resolve(PROFILE)).save(output)
-        return None
+        return

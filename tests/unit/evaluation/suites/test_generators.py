@@ -17,8 +17,8 @@ from evaluation.suites.generators.folder import FolderGenerator
 from evaluation.suites.generators.pipeline import PipelineGenerator
 from evaluation.suites.given import Given, GivenImage
 from evaluation.suites.records import RunFolder
-from evaluation.suites.runner import Counts, run_suite
-from evaluation.suites.schema import load_suite, request_of
+from evaluation.suites.runner import Counts, plan_run, run_suite
+from evaluation.suites.schema import Shape, load_suite, request_of
 from ltx2 import Clip, Request
 from ltx2.errors import GenerationCancelled, GenerationError, RequestError
 from ltx2.progress import ignore_progress, never_cancel
@@ -264,9 +264,15 @@ def test_a_service_that_refuses_is_an_error_with_a_reason(kind, service, tmp_pat
 
 def test_a_service_is_not_asked_for_more_than_it_can_make(tmp_path):
     generator = VeoGenerator("veo-3.1-generate-preview")
-    skipped = call(generator, tmp_path / "out.mp4", duration_s=20)
-    assert skipped is not None
-    assert "at most 8 s" in skipped.reason
+    (item,) = suite_of(1).items
+    long = item.model_copy(update={"id": "long", "shape": Shape(duration_s=20)})
+    assert "at most 8 s" in generator.leaves_out(long, request_of(long, 1))
+    brief = item.model_copy(update={"shape": Shape(duration_s=5)})
+    assert generator.leaves_out(brief, request_of(brief, 1)) == ""
+    suite = suite_of(1).model_copy(update={"items": (brief, long)})
+    plan = plan_run(suite, generator, RunFolder(tmp_path / "run"))
+    assert sum(plan.left_out.values()) == 1
+    assert plan.cost_usd == pytest.approx(6 * 0.4)
 
 
 def test_prices_are_of_the_length_that_is_charged():

@@ -7,7 +7,7 @@ import pytest
 from evaluation.expectation import Expectation
 from evaluation.measurement import Measured
 from evaluation.metrics import drift_people
-from evaluation.metrics.drift import Series, bend
+from evaluation.metrics.drift import Series, bend, bends_most_at
 from evaluation.metrics.faces import share_faces
 from evaluation.reports.measured.drift import drift
 from evaluation.reports.measured.estimates import crossed_mean_of
@@ -55,6 +55,7 @@ def test_slopes_breaks_survival_and_curves_are_shown(tmp_path):
     assert slope.span.high < 0
     (broken,) = only(parts, Table).rows
     assert broken[:3] == ["sharpness: one", "8 of 8 prompts", "-1.5 dB/s"]
+    assert broken[4] == "20 s"
     survival = only(parts, Plot)
     assert survival.table.rows[-1][:3] == ["one", "26.0", "0%"]  # 1.5 a second for six
     (over_time,) = only(parts, Folded).parts
@@ -119,17 +120,19 @@ def test_sound_that_slides_from_20_s_on_is_found_and_a_steady_clip_is_not_accuse
         word: rendered(word, skin) for word, skin in (("tomorrow", "orange"), ("banana", "green"))
     }
     for ms_per_s in (0, 30):
-        bends = []
+        bends, series = [], []
         for word, clip in clips.items():
             outcome = SYNC.measure(sliding(clip, ms_per_s), Expectation(is_cartoon=True))
             assert isinstance(outcome, Measured)
             curve = outcome.evidence[0]
-            bends.append((word, word, bend(Series(curve.x, curve.y))))
+            series.append(Series(curve.x, curve.y))
+            bends.append((word, word, bend(series[-1])))
         found = crossed_mean_of(bends)
         if ms_per_s:
             # Sound that is late is a negative offset. Windows that reach over 20 s smooth the bend.
             assert found.value == pytest.approx(-ms_per_s, abs=6)
             assert found.high < 0
+            assert bends_most_at(series) == pytest.approx(20, abs=2)
         else:
             assert found.value == pytest.approx(0, abs=1)
             assert found.low < 0 < found.high

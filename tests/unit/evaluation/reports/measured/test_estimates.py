@@ -75,6 +75,12 @@ def test_clips_with_noise_of_their_own_have_the_interval_of_their_prompts():
     assert (found.value, found.low) == pytest.approx((plain.value, plain.low))
 
 
+def test_intervals_of_several_questions_are_wider():
+    values = crossed(np.random.default_rng(2))
+    one, eight = crossed_mean_of(values), crossed_mean_of(values, questions=8)
+    assert eight.high - eight.value > 1.5 * (one.high - one.value)
+
+
 def test_one_seed_has_no_interval():
     found = crossed_mean_of([("a", "1", 1.0), ("b", "1", 2.0)])
     assert (found.value, found.num_clips, found.num_items) == (1.5, 2, 2)
