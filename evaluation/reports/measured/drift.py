@@ -304,15 +304,20 @@ def _survival(quantity: str, band: Band, lives: Mapping[str, Sequence[Lifetime]]
 
 
 def _over_time(metric: str, clips: Clips) -> Plot:
-    """Mean over the clips that are long enough, window by window."""
+    """Mean over the clips that are long enough, window by window.
+
+    What clips differ by from the start is taken out, or bands would show that alone.
+    """
     lines, rows = [], []
     for name, of_run in clips.items():
         known = [(clip, clip.series) for clip in of_run if clip.series is not None]
+        own = [float(np.nanmean(series.values)) for _, series in known]
+        common = float(np.mean(own)) if own else 0.0
         means = {}
         for time in sorted({float(time) for _, series in known for time in series.times_s}):
             found = crossed_mean_of(
-                (clip.prompt, clip.noise, float(value))
-                for clip, series in known
+                (clip.prompt, clip.noise, common + float(value) - mean)
+                for (clip, series), mean in zip(known, own, strict=True)
                 for value in series.values[series.times_s == time]
                 if math.isfinite(value)
             )
@@ -334,4 +339,5 @@ def _over_time(metric: str, clips: Clips) -> Plot:
     unit = _unit(clips).removesuffix("/s")
     table = Table("Means.", ["Run", "Seconds", "Clips", "Mean", "95 %"], rows, (1, 2, 3, 4))
     drawn = curves(lines, x="seconds", y=f"{_quantity(metric)} ({unit})", marks=[BREAK_S])
-    return Plot(drawn, f"{_quantity(metric).capitalize()} by window, mean over clips.", table)
+    caption = f"{_quantity(metric).capitalize()} by window, mean over clips, "
+    return Plot(drawn, caption + "without what they differ by throughout.", table)
