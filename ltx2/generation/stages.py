@@ -36,6 +36,10 @@ OWN_STEPS_SHARE = 0.5625
 """Part of a model's own steps that refine where nothing shortens them: from the noise level at
 which the published pipelines begin to refine, however the schedule is shifted."""
 
+GENTLE_SIGMAS = (0.15, 0.0)
+"""Noise levels for refining pictures larger than any that a model makes by itself: from more noise
+the embedded models, which were trained at up to 128 px, draw another figure than was upscaled."""
+
 
 def stages_of(
     request: Request,
@@ -74,6 +78,9 @@ def stages_of(
         sigmas = _sigmas(request, profile, grid)
         if upscaled is not None:
             sigmas = refining_sigmas(profile) if refines_in_few_steps else sigmas[-own_steps - 1 :]
+            is_beyond = max(size.height, size.width) > profile.max_size
+            if is_beyond and profile.refine_sigmas is None:
+                sigmas = GENTLE_SIGMAS
         refines_alone = upscaled is not None and refines_in_few_steps
         stages.append(
             Stage(
