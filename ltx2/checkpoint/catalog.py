@@ -316,11 +316,11 @@ def _chosen_text_encoder(text_encoder: str | Path) -> Path:
         CheckpointError: there is none, or the file is something else.
     """
     path = Path(text_encoder)
-    if os.path.isfile(path):  # noqa: PTH113 - never raises
+    if not os.path.exists(path):  # noqa: PTH110 - never raises
+        path = find_cached(str(text_encoder)) or path
+    if os.path.isfile(path):  # noqa: PTH113
         open_text_encoder(path)
         return path
-    if not _is_folder(path):
-        path = find_cached(str(text_encoder)) or path
     if not _is_folder(path):
         raise CheckpointError(
             f"There is no text encoder {_shown(path)}.",

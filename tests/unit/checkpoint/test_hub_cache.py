@@ -116,6 +116,9 @@ def test_published_models_and_the_text_encoder_are_found_where_they_were_downloa
     assert find_model(name, text_encoder=catalog.TEXT_ENCODER_SOURCE.repo).text_encoder == cached(
         catalog.TEXT_ENCODER_SOURCE.repo
     )
+    of_file = f"{catalog.TEXT_ENCODER_SOURCE.repo}/model.safetensors"
+    file = cached(catalog.TEXT_ENCODER_SOURCE.repo) / "model.safetensors"
+    assert find_model(name, text_encoder=of_file).text_encoder == file
     monkeypatch.setattr(catalog, "FINGERPRINT_19B", found.file.fingerprint)
     assert find_model(name).text_encoder == cached(catalog.TEXT_ENCODER_SOURCE.repo)
     assert find_model(name).name == name
