@@ -50,7 +50,7 @@ def conversation_error(clip: Clip, expectation: Expectation) -> Outcome:
 
 METRIC = Metric(
     "speakers.conversation_error",
-    2,
+    3,
     "cpWER; Whisper or the puppets' own recogniser, Light-ASD or puppet mouths",
     conversation_error,
 )

@@ -25,6 +25,8 @@ from ltx2.errors import ResourceError
 
 VERSION = 3
 LEAST_VOICE_S = 0.8
+FEWEST_WINDOWS = 3
+"""With fewer there is neither a slope nor a time of failure, whatever is measured."""
 FACE_MARGIN = 0.2
 """Of the box's sides that may show hair and background."""
 LOOK_S = 0.5
@@ -200,7 +202,7 @@ def word_series(clip: Clip, expectation: Expectation) -> list[tuple[float, float
             "People say their lines once, so no words are due in every stretch.",
             "See language.word_error for the whole clip.",
         )
-    if not windows(clip):
+    if len(windows(clip)) < FEWEST_WINDOWS:
         return NotMeasurable("The clip is too short for drift.", "Make clips of 10 s or more.")
     found = heard(clip)
     if isinstance(found, NotMeasurable):
@@ -224,7 +226,7 @@ def word_series(clip: Clip, expectation: Expectation) -> list[tuple[float, float
 def _faces(clip: Clip, expectation: Expectation) -> Faces | NotMeasurable:
     if not len(clip.frames):
         return NotMeasurable("The clip has no picture.")
-    if not windows(clip):
+    if len(windows(clip)) < FEWEST_WINDOWS:
         return NotMeasurable("The clip is too short for drift.", "Make clips of 10 s or more.")
     try:
         faces = find_faces(clip, cartoon=True if expectation.is_cartoon else None)

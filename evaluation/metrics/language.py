@@ -16,7 +16,7 @@ from evaluation.metrics.voice_activity import heard
 from evaluation.metrics.wording import BY_CHARACTER, base_language, count_edits, tokens
 from ltx2 import Clip
 
-VERSION = 2
+VERSION = 3
 MEASURED_BY = "faster-whisper or the puppets' own recogniser, silero-vad"
 LEAST_CONFIDENCE = 0.5
 """Probability below which an identified language is a guess."""

@@ -15,7 +15,8 @@ from ltx2.puppet import PuppetWord, hear_words
 
 RECOGNISER = "the puppet world's own: nearest of its 64 words"
 REPEAT_S, REPEAT_TOLERANCE_S = 2.0, 0.3
-"""Puppets say their lines again every two seconds; a repetition is no second line."""
+"""Puppets say their lines again every two seconds; a repetition is no second line. Once the first
+round is over a known word is one whatever its beat: clips made in parts lose theirs."""
 SHORTEST_WORD_S = 0.15
 UNKNOWN = "?"
 
@@ -69,12 +70,15 @@ def puppet_transcript(speech: np.ndarray, activity: VoiceActivity) -> Transcript
 def _without_repeats(words: tuple[PuppetWord, ...]) -> list[PuppetWord]:
     first: list[PuppetWord] = []
     for word in words:
-        is_repeat = any(
-            abs((word.start_s - before.start_s + REPEAT_S / 2) % REPEAT_S - REPEAT_S / 2)
-            < REPEAT_TOLERANCE_S
-            and word.start_s - before.start_s > REPEAT_S / 2
-            for before in first
-        )
-        if not is_repeat:
+        is_later = word.start_s - words[0].start_s > REPEAT_S + REPEAT_TOLERANCE_S
+        is_known = bool(word.word) and word.word in {before.word for before in first}
+        if not (is_later and is_known) and not any(_is_in_beat(word, before) for before in first):
             first.append(word)
     return first
+
+
+def _is_in_beat(word: PuppetWord, before: PuppetWord) -> bool:
+    """Whether a word comes whole rounds after another one."""
+    apart_s = word.start_s - before.start_s
+    off_s = abs((apart_s + REPEAT_S / 2) % REPEAT_S - REPEAT_S / 2)
+    return apart_s > REPEAT_S / 2 and off_s < REPEAT_TOLERANCE_S

@@ -21,7 +21,7 @@ from evaluation.metrics.voice_activity import Span, heard
 from ltx2 import Clip
 from ltx2.errors import ResourceError
 
-VERSION = 3
+VERSION = 4
 MEASURED_BY = "Light-ASD or puppet mouths, silero-vad, Whisper"
 LEAST_MARGIN, LEAST_PUPPET_MARGIN = 0.5, 0.05
 """By how much the best face's score in a line must exceed the second's: a logit for people, a share

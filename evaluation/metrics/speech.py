@@ -20,7 +20,7 @@ from evaluation.metrics.speech_types import Transcript, Word
 from evaluation.metrics.voice_activity import VoiceActivity, heard
 from ltx2 import Clip
 
-VERSION = 2
+VERSION = 3
 LEAST_SPEECH_S = 0.5
 """Less is no line of dialogue, and the recogniser guesses its language."""
 LARGEST_COMPRESSION, LEAST_LOG_PROBABILITY = 2.4, -1.0

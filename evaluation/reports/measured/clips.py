@@ -18,6 +18,7 @@ BUDGET_BYTES = 12_000_000
 """Of all clips of a report; mail servers refuse much larger files."""
 MOST_ITEMS = 12
 MAX_POINTS = 300
+GOLDEN = (5**0.5 - 1) / 2
 
 
 def clips(runs: Sequence[RunResults], budget_bytes: int = BUDGET_BYTES) -> Section | None:
@@ -57,17 +58,21 @@ def clips(runs: Sequence[RunResults], budget_bytes: int = BUDGET_BYTES) -> Secti
     if not parts:
         return None
     note = (
-        f"{num_shown} of {len(shared)} items, at even distances in the order of the suite and "
-        "with the first seed: none was picked by its result. Smaller and coarser than what was "
-        "measured."
+        f"{num_shown} of {len(shared)} items, spread over the suite by a rule and with the first "
+        "seed: none was picked by its result. Smaller and coarser than what was measured."
     )
     return Section("Clips", [Notes([note]), *parts])
 
 
 def spread(names: Sequence[str], count: int) -> list[str]:
-    """At most `count` of the names, evenly apart."""
-    step = len(names) / min(count, len(names))
-    return [names[int(place * step)] for place in range(min(count, len(names)))]
+    """At most `count` of the names, one of each of so many stretches.
+
+    Where in a stretch goes round with the golden ratio: a fixed step would meet the same length or
+    language every time, as items of one scene stand together.
+    """
+    count = min(count, len(names))
+    step = len(names) / count
+    return [names[int((place + place * GOLDEN % 1) * step)] for place in range(count)]
 
 
 def _playable(run: RunResults, record: ItemRecord, left: int) -> Playable | None:

@@ -1,5 +1,6 @@
 """Who said which line, beside who was asked to."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
@@ -44,6 +45,12 @@ def _lines(run: RunResults) -> Iterator[tuple[ItemRecord, int, str, str]]:
             yield item, int(line["line"]), verdict, spoke
 
 
+def _counted(name: str) -> list[tuple[int, str]]:
+    """To sort by: numbers in a name by their size."""
+    parts = re.findall(r"\d+|\D+", name)
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
+
+
 def _by_variant(runs: Sequence[RunResults]) -> Spans:
     rows = []
     for run in runs:
@@ -63,7 +70,7 @@ def _by_variant(runs: Sequence[RunResults]) -> Spans:
                     undecided[name] += 1
                 else:
                     groups[name].append((item.item, float(verdict == "right")))
-        for name in ["all lines", *sorted(set(groups) - {"all lines"})]:
+        for name in ["all lines", *sorted(set(groups) - {"all lines"}, key=_counted)]:
             found = pooled_share_of(groups[name])
             before = [str(len(groups[name])), str(undecided[name])]
             if found is None:

@@ -32,6 +32,20 @@ def test_a_line_said_again_after_two_seconds_counts_once(monkeypatch):
     assert "puppet" in transcript.recogniser
 
 
+def test_after_the_first_round_a_word_off_the_beat_is_no_second_line(monkeypatch):
+    def hear(speech, spans):
+        starts = (0.5, 1.5, 3.9, 7.9, 9.1, 11.4)
+        words = ("hello", "hello", "hello", "hello", "music", "music")
+        return tuple(
+            PuppetWord(word, "en", start, start + 0.4, 0.5)
+            for word, start in zip(words, starts, strict=True)
+        )
+
+    monkeypatch.setattr(puppet_words, "hear_words", hear)
+    # 1.5 s is within the first round: it may be somebody else's line.
+    assert puppet_transcript(SPEECH, ACTIVITY).text == "hello hello music"
+
+
 def test_what_is_like_no_word_stands_as_unknown(monkeypatch):
     hears(monkeypatch, "", "")
     transcript = puppet_transcript(SPEECH, ACTIVITY)

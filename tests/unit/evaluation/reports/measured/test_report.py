@@ -149,7 +149,9 @@ def test_clips_play_from_the_file_and_are_not_picked(html, tmp_path):
     clip = Clip.load(path)
     assert clip.frames.shape[1:] == (64, 64, 3)
     assert abs(clip.waveform).max() > 0.1
-    assert spread("abcdefgh", 4) == list("aceg")
+    chosen = spread(range(48), 12)
+    assert [number // 4 for number in chosen] == list(range(12))  # one of each stretch
+    assert len({number % 4 for number in chosen}) == 4  # and not always the same of it
 
 
 def test_clips_keep_to_their_budget(folders):
