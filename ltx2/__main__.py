@@ -63,7 +63,7 @@ def _describe_program() -> None:
 
 @app.command()
 def generate(  # noqa: PLR0913 - every option of the command is a parameter
-    output: Annotated[Path, typer.Option(help="The MP4 file to write.")],
+    output: Annotated[Path, typer.Option(help="MP4 file to write, or WAV for the sound.")],
     prompt: Annotated[str | None, typer.Option(help="What to show and what to hear.")] = None,
     negative_prompt: Annotated[str | None, typer.Option(help="What to keep away from.")] = None,
     recipe: Annotated[

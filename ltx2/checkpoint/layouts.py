@@ -22,7 +22,7 @@ from ltx2.checkpoint.components import (
 )
 from ltx2.checkpoint.lora_layouts import is_lora, lora_shape, other_adapter
 from ltx2.checkpoint.reader import CheckpointFile, TensorInfo
-from ltx2.checkpoint.sources import changed_components, open_checkpoint
+from ltx2.checkpoint.sources import SHARDS_INDEX, changed_components, open_checkpoint
 from ltx2.checkpoint.text_encoders import (
     SPIECE,
     TOKENIZERS,
@@ -203,12 +203,17 @@ def _details(kind: str, version: Version | None, file: CheckpointFile) -> tuple[
     return () if version is None or version.can else (f"refused      {version.cannot[0]}",)
 
 
+def _place_of(file: CheckpointFile) -> Path:
+    """Where a text encoder lies: its file, or the folder of its pieces."""
+    return file.path.parent if file.path.name.endswith(SHARDS_INDEX) else file.path
+
+
 def _details_of_text_encoder(file: CheckpointFile) -> tuple[str, ...]:
-    text = open_text_encoder(file.path)
+    text = open_text_encoder(_place_of(file))
     layers, width = (text.config[key] for key in ("num_hidden_layers", "hidden_size"))
     if SPIECE in file.tensors:
         tokenizer = "inside"
-    elif (folder := tokenizer_folder(file.path)) is not None:
+    elif (folder := tokenizer_folder(_place_of(file))) is not None:
         tokenizer = f"in {folder}"
     else:
         tokenizer = f"missing: put {TOKENIZERS[0]} of Gemma 3 into a folder 'tokenizer' beside it"
@@ -237,7 +242,7 @@ def _contents(file: CheckpointFile) -> tuple[str, tuple[ComponentDescription, ..
 
 def _parts_of_text_encoder(file: CheckpointFile) -> tuple[ComponentDescription, ...]:
     """The text model, and what lies beside it that nothing here uses."""
-    own = open_text_encoder(file.path).tensors
+    own = open_text_encoder(_place_of(file)).tensors
     rest = len(file.tensors) - len(own) - (SPIECE in file.tensors)
     others = [info for name, info in file.tensors.items() if name.startswith(_PICTURES)]
     parts = [ComponentDescription.of(TEXT_ENCODER, own.values())]

@@ -93,7 +93,9 @@ def open_checkpoint(path: str | Path) -> CheckpointFile:
     if os.path.isdir(path):  # noqa: PTH112 - never raises
         if os.path.isfile(path / DIFFUSERS_INDEX):  # noqa: PTH113
             return _open_diffusers(path)
-        path /= MODEL_FILE
+        whole, pieces = path / MODEL_FILE, path / f"model{SHARDS_INDEX}"
+        is_in_pieces = os.path.isfile(pieces) and not os.path.isfile(whole)  # noqa: PTH113
+        path = pieces if is_in_pieces else whole
     if path.name == DIFFUSERS_INDEX:
         return _open_diffusers(path.parent)
     if path.name.endswith(SHARDS_INDEX):

@@ -64,7 +64,7 @@ def is_text_encoder(names: Iterable[str]) -> bool:
 def open_text_encoder(path: Path) -> CheckpointFile:
     """The text model of a file or folder, its tensors under their own names after a prefix.
 
-    The metadata key `config` says what the architecture of a single file is.
+    The metadata key `config` says what the architecture is, as far as shapes tell it.
 
     Raises:
         CheckpointError: there is none, or a file is damaged.
@@ -78,7 +78,7 @@ def open_text_encoder(path: Path) -> CheckpointFile:
             f"{path.name} is not a Gemma 3 text encoder.",
             next_step="Give the folder of Gemma 3 12B, or ComfyUI's gemma_3_12B_it.safetensors.",
         )
-    config = "{}" if path.is_dir() else json.dumps(_config(TEXT_ENCODER.own(tensors)))
+    config = json.dumps(_config(TEXT_ENCODER.own(tensors)))
     return CheckpointFile.of(found, {"config": config}, path=path)
 
 

@@ -70,6 +70,7 @@ class AskedVideo(BaseModel):
     steps: int | None = Field(default=None, ge=1)
     negative_prompt: str | None = None
     loras: tuple[AskedLora, ...] = ()
+    quantization: str | None = None
 
     def to_request(self) -> ClipRequest:
         """The clip.
@@ -93,7 +94,7 @@ class AskedVideo(BaseModel):
         loras = tuple(
             ChosenLora(lora.name, lora.strength, lora.audio_strength) for lora in self.loras
         )
-        return Choice(self.model, loras)
+        return Choice(self.model, loras, quantization=self.quantization)
 
 
 class Problem(BaseModel):

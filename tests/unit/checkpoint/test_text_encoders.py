@@ -210,6 +210,16 @@ def test_a_file_is_described_by_its_header(folder):
         assert words in str(shown)
 
 
+def test_a_folder_in_pieces_is_described_too(tmp_path):
+    a_gemma().save_pretrained(tmp_path, max_shard_size="200KB")
+    assert len(list(tmp_path.glob("*.safetensors"))) > 1
+    (tmp_path / "tokenizer.model").write_bytes(SPIECE)
+    shown = describe(tmp_path)
+    assert shown.kind == "text encoder"
+    assert f"Gemma 3      2 layers of {TEXT_WIDTH}" in str(shown)
+    assert f"tokenizer    in {tmp_path}" in str(shown)
+
+
 def test_a_model_in_comfyuis_folders_finds_its_text_encoder(folder, tmp_path):
     checkpoints = tmp_path / "models" / "checkpoints"
     checkpoints.mkdir(parents=True)

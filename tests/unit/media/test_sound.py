@@ -1,3 +1,4 @@
+import av
 import numpy as np
 import pytest
 
@@ -16,6 +17,8 @@ def test_a_sound_comes_back_with_its_recipe(tmp_path):
     assert np.abs(read.waveform - clip.waveform).max() < 1e-4
     assert read_recipe(path) == clip.recipe
     assert path.read_bytes().startswith(b"RIFF")
+    with av.open(str(path)) as container:
+        assert container.metadata["title"].startswith("AI-generated")
 
 
 def test_without_a_recipe_there_is_none_and_without_a_sound_no_file(tmp_path):

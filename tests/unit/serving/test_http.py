@@ -85,6 +85,7 @@ def test_a_failure_says_why_and_what_to_do(client, queue, model):
         ({"prompt": "a", "seconds": 900}, "at most 4 s"),
         ({"prompt": "a", "model": "other"}, "There is no model"),
         ({"prompt": "a", "loras": [{"name": "x"}]}, "LoRA"),
+        ({"prompt": "a", "quantization": "int3"}, "cannot keep its weights"),
         ({"prompt": "a", "colour": "red"}, "colour"),
         ([], "the body"),
     ],
