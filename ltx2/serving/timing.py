@@ -158,12 +158,18 @@ def work_of(request: Request, profile: ModelProfile) -> Work:
 def _steps_of_all_stages(resolved: Request, profile: ModelProfile, passes: int) -> int:
     """Steps at the final size that take as long as those of all stages at theirs."""
     assert resolved.num_steps is not None
+    assert resolved.height is not None
+    assert resolved.width is not None
     cost = 0.0
     for index in range(len(resolved.upscale) + 1):
         shrink, slow = growth(resolved.upscale[index:])
         share = float(1 / (shrink * shrink * slow))
-        # A distilled network refines in three steps without guidance; others take more.
+        # A distilled network refines in three steps without guidance; others take more, and one
+        # where they never make such a size by themselves.
         refining = 3.0 / passes if profile.sigmas is not None else resolved.num_steps * 0.5625
+        is_beyond = max(resolved.height, resolved.width) / shrink > profile.max_size
+        if is_beyond and profile.refine_sigmas is None:
+            refining = 1.0
         cost += share * (refining if index else resolved.num_steps)
     return max(1, math.ceil(cost))
 

@@ -205,3 +205,14 @@ def test_every_stage_of_the_pipeline_is_of_some_kind():
     names = ["start", "load", "encode prompt", "denoise", "decode video", "decode audio", "save"]
     kinds = ["encode", "load", "encode", "denoise", "decode", "decode", "decode"]
     assert [stage_of(name) for name in names] == kinds
+
+
+def test_a_stage_beyond_what_a_model_makes_is_one_step():
+    size = PROFILE.spatial_multiple * (PROFILE.max_size // PROFILE.spatial_multiple)
+    asked = Request(prompt="a ball", width=size, height=size, num_steps=16, upscale=("space",))
+    beyond = asked.model_copy(update={"width": 2 * size, "height": 2 * size})
+    # A quarter of the pixels takes a quarter of the 16 steps; then it is refined.
+    assert work_of(asked, PROFILE).steps == 4 + 9
+    assert work_of(beyond, PROFILE).steps == 4 + 1
+    by_half = asked.model_copy(update={"upscale": ("space-1.5",)})
+    assert work_of(by_half, PROFILE).steps == math.ceil(16 * 4 / 9 + 9)
