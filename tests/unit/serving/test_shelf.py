@@ -4,11 +4,15 @@ import json
 import struct
 
 import pytest
+import torch
 
 from ltx2.checkpoint.catalog import TEXT_ENCODER_NAME
+from ltx2.checkpoint.reader import save_checkpoint
+from ltx2.serving import shelf
 from ltx2.serving.models import open_offers
 from ltx2.serving.shelf import downloads_root, find_weights, roots_of
 from ltx2.settings import Settings
+from tests.unit.checkpoint.test_text_encoders import a_gemma, tensors_of
 
 
 def a_file(path, *names):
@@ -98,3 +102,15 @@ def test_downloads_lie_beside_the_clips_and_comfyui_is_looked_at_when_named(root
 
 def test_folders_that_are_not_there_hold_nothing(tmp_path):
     assert find_weights([tmp_path / "none"]) == ()
+
+
+def test_a_single_file_with_its_tokenizer_is_a_text_encoder(tmp_path, monkeypatch):
+    monkeypatch.setattr(shelf, "GEMMA_3_12B", 3 * a_gemma().config.hidden_size)
+    folder = tmp_path / "text_encoders"
+    folder.mkdir()
+    save_checkpoint(folder / "gemma_3_12B_it.safetensors", tensors_of(a_gemma()), {})
+    save_checkpoint(folder / "mute.safetensors", tensors_of(a_gemma(), spiece=False), {})
+    save_checkpoint(folder / "t5.safetensors", {"encoder.weight": torch.zeros(2, 2)}, {})
+    (found,) = find_weights([tmp_path])
+    assert (found.kind, found.name) == ("text encoder", "gemma_3_12B_it")
+    assert found.path == folder / "gemma_3_12B_it.safetensors"
