@@ -81,6 +81,11 @@ GOODNESS: Mapping[str, Callable[[Row], float]] = {
     "language.quality": _high,
     "language.word_error": _low,
     "speakers.accuracy": _high,
+    "speakers.voice": _high,
+    "speakers.wrong_face": _low,
+    "speakers.off_screen": _low,
+    "speakers.several_mouths": _low,
+    "speakers.conversation_error": _low,
     "lip_sync.landmarks": _near_zero,
     "lip_sync.syncnet": _near_zero,
     "lip_sync.closure": _near_zero,
@@ -90,6 +95,11 @@ GOODNESS: Mapping[str, Callable[[Row], float]] = {
     "drift.colour": _near_zero,
     "drift.motion": _near_zero,
     "drift.loudness": _near_zero,
+    "drift.sync": _near_zero,
+    "drift.voice": _near_zero,
+    "drift.face": _near_zero,
+    "drift.identity": _low,
+    "drift.words": _low,
 }
 """What makes the better of two clips, by metric; what is not here has no better end."""
 

@@ -1,6 +1,9 @@
 import random
 
-from evaluation.reports.measured.agreement import Judgement, agreement
+from evaluation.metrics.registry import all_metrics
+from evaluation.reports.measured.agreement import GOODNESS, Judgement, agreement
+
+NO_BETTER_END = {"language.rate", "speech.present", "speech.words"}
 
 
 def votes(order, *, prompts=20, per_pair=3):
@@ -61,3 +64,9 @@ def test_a_metric_that_tells_no_clips_apart_counts_half():
 
 def test_clips_that_were_not_measured_are_no_pairs():
     assert agreement({"a1": 1.0}, votes(lambda n: 1)) is None
+
+
+def test_every_metric_with_a_better_end_is_compared_with_people():
+    names = {metric.name for metric in all_metrics()}
+    assert names - GOODNESS.keys() == NO_BETTER_END
+    assert GOODNESS.keys() <= names
