@@ -25,15 +25,14 @@ from ltx2.checkpoint.reader import CheckpointFile, TensorInfo
 from ltx2.checkpoint.sources import SHARDS_INDEX, changed_components, open_checkpoint
 from ltx2.checkpoint.text_encoders import (
     SPIECE,
-    TOKENIZERS,
     is_text_encoder,
     open_text_encoder,
-    tokenizer_folder,
     weight_files,
 )
 from ltx2.checkpoint.upsamplers import enlarging_of
 from ltx2.errors import CheckpointError
 from ltx2.geometry import Enlarging
+from ltx2.model.text_files import TOKENIZERS, tokenizer_folder
 
 _ENLARGED: Mapping[Enlarging, str] = {
     "space": "height and width, to twice as many pixels",

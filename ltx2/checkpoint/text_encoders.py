@@ -21,6 +21,7 @@ from ltx2.checkpoint.components import TEXT_ENCODER
 from ltx2.checkpoint.reader import CheckpointFile, Part, TensorInfo
 from ltx2.checkpoint.sources import MAX_FILES, SUFFIX, comfyui_root
 from ltx2.errors import CheckpointError
+from ltx2.model.text_files import TEXT_MODEL_PREFIX, TOKENIZERS, tokenizer_folder
 
 SPIECE = "spiece_model"
 """Tensor with the bytes of a tokenizer."""
@@ -28,10 +29,8 @@ SPIECE = "spiece_model"
 COMFYUI_FOLDERS = ("text_encoders", "clip")
 """Where a folder of models laid out like ComfyUI's has them."""
 
-TOKENIZERS = ("tokenizer.json", "tokenizer.model")
 _OF_TOKENIZER = (*TOKENIZERS, "tokenizer_config.json", "special_tokens_map.json")
 
-_PREFIX = re.compile(r"^(language_model\.model|model\.language_model|language_model|model)\.")
 _OF_TEXT = ("embed_tokens.", "layers.", "norm.")
 _MARKS = ("layers.0.self_attn.q_norm.weight", "layers.0.pre_feedforward_layernorm.weight")
 """Tensors that Gemma 3 has and no other model."""
@@ -57,7 +56,7 @@ def weight_files(path: Path) -> list[Path]:
 
 def is_text_encoder(names: Iterable[str]) -> bool:
     """Whether tensors of these names are a Gemma 3, with others beside it or not."""
-    own = {_PREFIX.sub("", name) for name in names}
+    own = {re.sub(TEXT_MODEL_PREFIX, "", name) for name in names}
     return all(mark in own for mark in _MARKS)
 
 
@@ -88,7 +87,7 @@ def _of_text(parts: Iterable[Part]) -> Iterator[tuple[Part, Mapping[str, str]]]:
         names = {
             name: TEXT_ENCODER.prefix + own
             for name in part.tensors
-            if (own := _PREFIX.sub("", name)).startswith(_OF_TEXT)
+            if (own := re.sub(TEXT_MODEL_PREFIX, "", name)).startswith(_OF_TEXT)
         }
         yield replace(part, tensors={name: part.tensors[name] for name in names}), names
 
@@ -122,17 +121,6 @@ def has_tokenizer(path: Path) -> bool:
         CheckpointError: the file is damaged.
     """
     return SPIECE in Part.open(path).tensors
-
-
-def tokenizer_folder(path: Path) -> Path | None:
-    """Where the tokenizer of a text encoder lies that is not inside of it; None if nowhere.
-
-    A folder of transformers holds it, or diffusers has it in one beside; for a single file it lies
-    beside, in a folder `tokenizer`, or in one that is called like the file.
-    """
-    beside = path.parent / "tokenizer"
-    places = (path, beside) if path.is_dir() else (path.with_suffix(""), path.parent, beside)
-    return next((p for p in places if any((p / name).is_file() for name in TOKENIZERS)), None)
 
 
 def identity_of_text_encoder(path: Path) -> str:

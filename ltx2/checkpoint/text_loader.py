@@ -8,9 +8,10 @@ import torch
 from ltx2.checkpoint.components import TEXT_ENCODER, Component
 from ltx2.checkpoint.loader import load_component, stay_nowhere
 from ltx2.checkpoint.reader import CheckpointFile
-from ltx2.checkpoint.text_encoders import SPIECE, TOKENIZERS, open_text_encoder, tokenizer_folder
+from ltx2.checkpoint.text_encoders import SPIECE, open_text_encoder
 from ltx2.errors import CheckpointError
 from ltx2.model.quantized import EightBits
+from ltx2.model.text_files import TOKENIZERS, tokenizer_folder
 
 if TYPE_CHECKING:  # transformers takes seconds to import
     from ltx2.model.text.encoder import TextEncoder

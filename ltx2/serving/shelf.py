@@ -15,8 +15,9 @@ from ltx2.checkpoint.catalog import (
 )
 from ltx2.checkpoint.lora_layouts import lora_shape
 from ltx2.checkpoint.reader import CheckpointFile
-from ltx2.checkpoint.text_encoders import has_tokenizer, tokenizer_folder, width_of
+from ltx2.checkpoint.text_encoders import has_tokenizer, width_of
 from ltx2.errors import CheckpointError
+from ltx2.model.text_files import tokenizer_folder
 from ltx2.settings import Settings
 
 logger = logging.getLogger(__name__)

@@ -21,13 +21,11 @@ from transformers.utils.logging import disable_progress_bar
 from ltx2.errors import CheckpointError, RequestError
 from ltx2.model.quantized import EightBits, quantize_linears
 from ltx2.model.text.sentencepiece import gemma_tokenizer
+from ltx2.model.text_files import TEXT_MODEL_PREFIX, tokenizer_folder
 
 MAX_PROMPT_TOKENS = 1024
 """Context length that the released model was trained with."""
 
-# Gemma 3 folders hold the text model alone, under a language model head, or beside a picture
-# encoder (in an older and a newer order of prefixes).
-TEXT_MODEL_PREFIX = r"^(language_model\.model|model\.language_model|language_model|model)\."
 _NOT_TEXT = ("vision_tower", "multi_modal_projector", "lm_head")
 
 # Loading reports its progress through the caller, not on the terminal.
@@ -104,7 +102,7 @@ class TextEncoder(nn.Module):
         model = load_text_model(folder, dtype, stays=stays)
         if quantization is not None and not stays:
             quantize_linears(model, quantization, lambda name, _: name.startswith("layers."))
-        encoder = cls.of(model, read_tokenizer(tokenizer_folder(folder)))
+        encoder = cls.of(model, read_tokenizer(tokenizer_folder(folder) or folder))
         return encoder if stays else encoder.to(device)
 
     @classmethod
@@ -169,14 +167,6 @@ class TextEncoder(nn.Module):
             RequestError: a prompt has more tokens than the model reads.
         """
         return self(*self.tokenize(prompts))
-
-
-def tokenizer_folder(folder: Path) -> Path:
-    """Where the tokenizer of a text encoder's folder is; diffusers puts it into one beside it."""
-    beside = folder.parent / "tokenizer"
-    names = ("tokenizer.json", "tokenizer.model")
-    is_here = any((folder / name).is_file() for name in names)
-    return folder if is_here or not beside.is_dir() else beside
 
 
 def read_tokenizer(folder: Path) -> Any:
