@@ -54,7 +54,7 @@ class Band:
         return f"{self.low:g} to {self.high:g}"
 
 
-NOISE_BY_SEED = ("pipeline", "diffusers", "command")
+NOISE_BY_SEED = ("pipeline", "diffusers", "command", "veo")
 """Generators whose clips of one seed begin with the same noise, whatever the prompt."""
 
 ONE_NOISE = (

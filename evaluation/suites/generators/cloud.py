@@ -148,6 +148,7 @@ class VeoGenerator(CloudGenerator):
             config=types.GenerateVideosConfig(
                 number_of_videos=1,
                 duration_seconds=seconds,
+                seed=request.seed % 2**32,
                 aspect_ratio="9:16" if _is_portrait(request) else "16:9",
                 negative_prompt=request.negative_prompt or None,
                 generate_audio=True,

@@ -249,6 +249,7 @@ def test_a_service_is_asked_through_its_official_client_and_its_clip_taken(kind,
     if kind == "veo":
         assert "veo-3.1-generate-preview" in path
         assert json.loads(asked)["parameters"]["durationSeconds"] == 6
+        assert json.loads(asked)["parameters"]["seed"] == 5
     else:
         assert path == "/v1/videos"
         assert "sora-2" in asked
