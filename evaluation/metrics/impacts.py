@@ -2,7 +2,8 @@
 
 A thing that hits the floor changes its speed from one picture to the next, so the pictures'
 movement jumps; a sound that begins makes the spectrum jump. Both series of jumps are compared at
-every lag. Letters: F frames, H height, W width, L lags.
+every lag. One hit goes with any other at some lag, so this measures when, and is no proof that the
+sound belongs to what is seen. Letters: F frames, H height, W width, L lags.
 """
 
 import numpy as np

@@ -13,25 +13,29 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import stft
+from scipy.ndimage import gaussian_filter1d
 
 from evaluation.metrics.lip_sync.lag import LARGEST_LAG_MS, LagReading, agreement, read_lags
-from evaluation.metrics.sound import SPEECH_RATE
+from evaluation.metrics.lip_sync.voice_level import LEVEL_RATE, voice_level
 
 Array = NDArray[np.float64]
 
 LAG_STEP_MS = 5
-LEVEL_RATE = 200
-"""Rows of a level per second."""
-WINDOW = 512
 COMPRESSION = 0.8
 """Power of the level to which a puppet's mouth opens."""
-NOISE_QUANTILE, NOISE_MARGIN = 0.3, 8.0
-"""What is not this much louder than the quieter third of the time, in its band, is rain or wind."""
+SOFT_FRAMES = (0.0, 1.0)
+"""Drawn mouths move sharply; generated ones blur over time, by about this standard deviation."""
 EDGE, SHORTEST_PAUSE_S = 0.08, 0.25
 """Share of the loudest level at which a word begins, and the pause before another does."""
+LEAST_WORD = 0.15
+"""What sounds less than this share of the largest word, in sum, is left over from a background."""
 SAME_WORD = 0.97
 """Agreement of two words' levels from which on nobody could tell them by a mouth."""
+NOISE_EXCUSE, LEAST_SAME_WORD = 2.0, 0.9
+"""Where a background covers the level, it is like no word: one may then be off by this factor more
+than the nearest and still be what is said, down to that agreement."""
+LEAST_WORDS = 20
+"""Other words without which a comparison says nothing."""
 BANK = Path(__file__).parent / "weights" / "puppet_words.npz"
 
 
@@ -61,29 +65,22 @@ def cartoon_reading(
     if len(lags_ms) < 3:
         return None
     level = voice_level(speech)
-    expected = _expected(level, len(opening), lags_ms, frame_rate)
-    reading = read_lags(opening[:, None], expected[..., None], lags_ms, frame_rate)
+    sharp = _expected(level, len(opening), lags_ms, frame_rate)
+    soft = max(
+        SOFT_FRAMES, key=lambda frames: agreement(opening[:, None], _softened(sharp, frames)).max()
+    )
+    reading = read_lags(opening[:, None], _softened(sharp, soft), lags_ms, frame_rate)
     if reading is None:
         return None
     others = [
-        float(agreement(opening[:, None], other[..., None]).max())
+        float(agreement(opening[:, None], _softened(other, soft)).max())
         for other in (
             _expected(said, len(opening), lags_ms, frame_rate) for said in _other_words(level)
         )
     ]
-    chance = float(np.mean([other >= reading.peak for other in others])) if others else 1.0
+    enough = len(others) >= LEAST_WORDS
+    chance = float(np.mean([other >= reading.peak for other in others])) if enough else 1.0
     return CartoonReading(reading, chance)
-
-
-def voice_level(speech: NDArray[np.float32]) -> Array:
-    """Level of a sound [S] above what is heard all the time, at `LEVEL_RATE` per second [R]."""
-    hop = SPEECH_RATE // LEVEL_RATE
-    padded = np.pad(speech, (0, max(0, WINDOW - speech.size)))
-    _, _, spectrum = stft(padded, SPEECH_RATE, nperseg=WINDOW, noverlap=WINDOW - hop)
-    power = np.square(np.abs(spectrum))
-    noise = np.quantile(power, NOISE_QUANTILE, axis=1, keepdims=True)
-    above: Array = np.sqrt(np.maximum(power - NOISE_MARGIN * noise, 0).sum(axis=0))
-    return above
 
 
 @cache
@@ -99,6 +96,8 @@ def _other_words(level: Array) -> list[Array]:
     starts = _starts(level)
     bank = word_levels()
     loudest = level.max(initial=0.0)
+    if not starts:
+        return []
     made = []
     for number in range(len(bank)):
         said = np.zeros_like(level)
@@ -106,9 +105,11 @@ def _other_words(level: Array) -> list[Array]:
             word = bank[(number + 7 * turn) % len(bank)]
             part = said[start : start + len(word)]
             part[:] = np.maximum(part, word[: len(part)] * loudest)
-        if said.any() and _likeness(said, level) < SAME_WORD:
-            made.append(said)
-    return made
+        made.append(said)
+    likeness = np.array([_likeness(said, level) for said in made])
+    excused = max(LEAST_SAME_WORD, 1 - NOISE_EXCUSE * (1 - likeness.max()))
+    other = likeness < min(SAME_WORD, excused)
+    return [said for said, is_other in zip(made, other, strict=True) if is_other]
 
 
 def _starts(level: Array) -> list[int]:
@@ -117,7 +118,13 @@ def _starts(level: Array) -> list[int]:
     if not loud.size:
         return []
     pauses = np.flatnonzero(np.diff(loud) > SHORTEST_PAUSE_S * LEVEL_RATE)
-    return [int(loud[0]), *(int(loud[pause + 1]) for pause in pauses)]
+    parts = np.split(loud, pauses + 1)
+    sums = [float(level[part].sum()) for part in parts]
+    return [
+        int(part[0])
+        for part, sum_ in zip(parts, sums, strict=True)
+        if sum_ >= LEAST_WORD * max(sums)
+    ]
 
 
 def _likeness(a: Array, b: Array) -> float:
@@ -138,3 +145,12 @@ def _expected(level: Array, num_frames: int, lags_ms: Array, frame_rate: float) 
     loudness = np.interp(last, places, total) - np.interp(first, places, total)
     quiet = np.quantile(loudness[inside], 0.1) if inside.any() else 0.0
     return np.where(inside, np.maximum(loudness - quiet, 0) ** COMPRESSION, np.nan)
+
+
+def _softened(expected: Array, frames: float) -> Array:
+    """An expected opening [L, F] blurred over time, as `read_lags` takes it [L, F, 1]."""
+    if not frames:
+        return expected[..., None]
+    known = np.isfinite(expected)
+    soft = gaussian_filter1d(np.where(known, expected, 0.0), frames, axis=-1, mode="nearest")
+    return np.where(known, soft, np.nan)[..., None]

@@ -77,8 +77,8 @@ def measure(clip: Clip, expectation: Expectation) -> Outcome:  # noqa: PLR0911 -
 
 METRIC = Metric(
     name="lip_sync.landmarks",
-    version=4,
-    measured_by="landmarks against Whisper-base features by ridge; puppets: mouth against loudness",
+    version=5,
+    measured_by="landmarks against Whisper-base features by ridge; puppets: mouth against voice",
     measure=measure,
 )
 

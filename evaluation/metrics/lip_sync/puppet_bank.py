@@ -7,7 +7,8 @@ import sys
 
 import numpy as np
 
-from evaluation.metrics.lip_sync.cartoons import BANK, WINDOW, voice_level
+from evaluation.metrics.lip_sync.cartoons import BANK
+from evaluation.metrics.lip_sync.voice_level import WINDOW, voice_level
 from ltx2.puppet import spoken, vocabulary, voices
 
 

@@ -1,5 +1,8 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter1d
 
 from evaluation.expectation import Expectation
 from evaluation.measurement import Measured, NotMeasurable
@@ -47,3 +50,15 @@ def test_sound_that_is_early_lies_before_its_old_place(early_ms: int) -> None:
     moved = with_sound_early(clip, early_ms).waveform
     assert moved.shape == waveform.shape
     assert moved[0].argmax() == 24_000 - early_ms * 48
+
+
+def test_hits_that_blur_over_pictures_are_still_found() -> None:
+    offsets = []
+    for clip in _balls(4):
+        soft = gaussian_filter1d(clip.frames.astype(np.float32), 1.0, axis=0)
+        flicker = np.random.default_rng(0).normal(0, 6, (*soft.shape[:3], 1))
+        blurred = np.clip(soft + flicker, 0, 255).astype(np.uint8)
+        outcome = METRIC.measure(replace(clip, frames=blurred), Expectation())
+        assert isinstance(outcome, Measured)
+        offsets.append(outcome.value)
+    assert np.abs(offsets).max() <= 40
