@@ -105,8 +105,8 @@ def test_a_variable_frame_rate_does_not_move_lips_against_sound(tmp_path):
         surroundings=Surroundings("grey"),
         variation=3,
         puppets=(Puppet("green", "none", "none", "high", "centre"),),
-        lines=(Line(0, "tomorrow"),),
-        start_s=1.2,
+        lines=(Line(0, "hello"), Line(0, "tomorrow")),
+        start_s=0.2,
     )
     made = render(scene, num_frames=49)
     clip = Clip(made.frames, made.waveform, made.frame_rate, made.sample_rate)
