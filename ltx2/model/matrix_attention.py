@@ -13,18 +13,23 @@ one more channel of the queries, where keys have a one.
 
 By the inequality of Cauchy and Schwarz no score is above |q| |k| / sqrt(K), which costs nothing to
 know. Where all scores of a query lie so far below it that their exponentials vanish, the head is
-made again with the largest scores themselves.
+made again with the largest scores themselves. Where c is so large that its own type rounds the
+distance away, PyTorch's kernel is asked.
 """
 
 import itertools
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from ltx2.model import onednn
 
 DISTANCE = 20.0
 """How far scores stay below the middle of the logistic function."""
+
+MOST_ROUNDED = 4.0
+"""By how much rounding may change a c: weights are then within exp(4 - 20), 1.2e-7."""
 
 SMALLEST_SUM = 1e-30
 """Sums from here on consist of numbers that both types hold in full, which end at 1.2e-38."""
@@ -55,9 +60,13 @@ def _attend_in_head(query: Tensor, key: Tensor, value: Tensor, *, out: Tensor) -
     """Fills `out` [T, K] with the attention of one head's `query`, `key` and `value`."""
     tokens, width = query.shape
     shortening = width**-0.5
+    bounds = shortening * _lengths(query) * _lengths(key).amax()
+    if not bounds.amax() * torch.finfo(query.dtype).eps <= MOST_ROUNDED:
+        out.copy_(F.scaled_dot_product_attention(query[None], key[None], value[None])[0])
+        return
     queries = query.new_empty(tokens, width + 1)
     torch.mul(query, shortening, out=queries[:, :width])
-    queries[:, width] = -DISTANCE - shortening * _lengths(query) * _lengths(key).amax()
+    queries[:, width] = -DISTANCE - bounds
     keys = key.new_ones(len(key), width + 1)
     keys[:, :width] = key
     values = value.new_ones(width + 1, len(key))
