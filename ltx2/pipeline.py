@@ -442,7 +442,8 @@ class Pipeline:
         refiners = [one for one in (recipe.refiner,) if one is not None]
         own = self._refining.applied(recipe.request.upscale)
         here = [one for one in (own,) if one is not None]
-        if changes_of(refiners) != changes_of(here):
+        says_refiner = bool(refiners) or recipe.computation is not None  # which are as old
+        if says_refiner and changes_of(refiners) != changes_of(here):
             differences.append(
                 f"The recipe was refined with {listed(refiners)}, this refines with {listed(here)}."
             )

@@ -108,7 +108,8 @@ def read_lora(path: str | Path) -> Lora:
             continue
         split = split_name(tensor)
         if split is None:
-            raise misfit(name, f"has a tensor {tensor[:120]!r}")
+            kind = other_adapter([tensor])
+            raise misfit(name, f"has a tensor {tensor[:120]!r}" + (f", of {kind}" if kind else ""))
         module, ending = split
         parts.setdefault(module, {})[ending] = tensor
     if not parts:

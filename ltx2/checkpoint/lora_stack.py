@@ -139,20 +139,28 @@ class LoraStack:
                 put on and off in no time. Weights in fewer bits, or in files, always stay so.
 
         Raises:
-            CheckpointError: a LoRA changes what is not there or has another shape; none is on then.
+            CheckpointError: a LoRA changes what is not there or has another shape, or a
+                DoRA needs weights that are not there. As after any error, none is on then.
         """
         self.take_off()
         changes = _changes(self._transformer, loras)
-        for module, parts in changes.items():
-            layer = self._transformer.get_submodule(module)
-            if live or not isinstance(layer, nn.Linear) or layer.weight.is_meta:
-                live_layer = _live(layer, parts, partial(self._whole_weight, module, layer))
-                self._bases[module] = layer
-                put(self._transformer, module, live_layer)
-                continue
-            weight = layer.weight.detach()
-            self._fused[module] = weight.to("cpu", copy=True) if self._original is None else None
-            layer.weight.copy_(changed_weight(weight, parts))
+        try:
+            for module, parts in changes.items():
+                self._put_on(module, parts, live=live)
+        except BaseException:  # a DoRA lacks its norms, memory is full, somebody stops it
+            self.take_off()
+            raise
+
+    def _put_on(self, module: str, parts: "_Parts", *, live: bool) -> None:
+        layer = self._transformer.get_submodule(module)
+        if live or not isinstance(layer, nn.Linear) or layer.weight.is_meta:
+            live_layer = _live(layer, parts, partial(self._whole_weight, module, layer))
+            self._bases[module] = layer
+            put(self._transformer, module, live_layer)
+            return
+        weight = layer.weight.detach()
+        self._fused[module] = weight.to("cpu", copy=True) if self._original is None else None
+        layer.weight.copy_(changed_weight(weight, parts))
 
     @torch.no_grad()
     def take_off(self) -> None:

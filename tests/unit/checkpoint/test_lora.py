@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -100,7 +101,7 @@ PROJECTION = "text_embedding_projection.aggregate_embed.lora_A.weight"
         ({"lora_unet_wide.hada_w1_a": torch.ones(4, 1)}, "no pair of matrices"),
         ({"lora_unet_wide.lokr_w1": torch.ones(4, 1)}, "no pair of matrices"),
         ({"lora_unet_wide.lokr_w1": torch.ones(4)}, "no matrix lokr_w1"),
-        ({"lora_unet_wide.lokr_w1": torch.ones(1, 1), "x.lokr_t2": torch.ones(1)}, "x.lokr_t2"),
+        ({"lora_unet_wide.lokr_w1": torch.ones(1, 1), "x.lokr_t2": torch.ones(1)}, "of Tucker"),
         (WIDE | {"diffusion_model.wide.hada_w1_a": torch.ones(4, 1)}, "mixes kinds"),
         ({"lora_unet_wide.oft_blocks": torch.ones(4, 1)}, "it holds OFT"),
         ({"diffusion_model.wide.diff": torch.ones(4, 6)}, "it holds whole differences"),
@@ -388,8 +389,13 @@ def test_kin_over_fewer_bits_are_live_over_what_the_bits_stand_for(tmp_path):
 def test_a_dora_over_weights_that_stay_in_files_needs_them_and_says_so(tmp_path):
     lora = read_lora(written(tmp_path / "x.safetensors", kin("DoRA", seed=1)[0]))
     network = a_network().to("meta")
+    plain = read_lora(written(tmp_path / "plain.safetensors", kin("LoRA", seed=1)[0]))
+    first = next(iter(plain.changes))
+    before = replace(plain, changes={first: plain.changes[first]})
+    dora = replace(lora, changes={k: v for k, v in lora.changes.items() if k != first})
     with pytest.raises(CheckpointError, match="--offload cpu"):
-        LoraStack(network).put_on([(lora, 1.0)])
+        LoraStack(network).put_on([(before, 1.0), (dora, 1.0)])
+    assert not any(isinstance(layer, LiveLora) for layer in network.modules())
     weights = a_network().state_dict()
     LoraStack(network, lambda module: weights[f"{module}.weight"]).put_on([(lora, 1.0)])
 

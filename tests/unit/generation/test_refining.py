@@ -73,6 +73,8 @@ def test_a_refining_lora_is_on_while_the_transformer_refines_and_leaves_no_trace
     assert pipeline.differences_from(refined.recipe) == ()
     (sentence,) = ltx2.load(folder, refiner=idle).differences_from(refined.recipe)
     assert "was refined with the LoRA ltx-2-19b-distilled-lora-384.safetensors" in sentence
+    older = refined.recipe.model_copy(update={"refiner": None, "computation": None})
+    assert pipeline.differences_from(older) == ()  # it does not know
 
 
 def test_it_is_found_by_its_name_beside_the_model(folder, refiner):
