@@ -116,7 +116,7 @@ def load(  # noqa: PLR0913 - all that can be said of a model
         quantization: "int8" or "fp8" keeps the large weights of transformer and text encoder in
             half the memory; "none" keeps them as in their files. What waits in files stays so.
         attention: kernel of the transformer's attention: "flash", "cudnn", "efficient", "math";
-            "auto" leaves the choice to PyTorch.
+            "auto" takes the fastest way there is.
         compilation: "blocks" compiles the transformer's blocks, "graphs" also records them as CUDA
             graphs; weights cannot visit then.
         prompt_cache: folder that remembers what prompts mean to a large model; None for none.

@@ -21,7 +21,7 @@ QUANTIZATIONS = ("none", "int8", "fp8")
 """How the weights of blocks may be kept that a file holds whole; "none" keeps them so."""
 
 ATTENTIONS = ("auto", "flash", "cudnn", "efficient", "math")
-"""Kernels of attention; "auto" leaves the choice to PyTorch."""
+"""PyTorch's kernels of attention; "auto" takes the fastest way there is."""
 
 COMPILATIONS = ("none", "blocks", "graphs")
 """Whether the transformer's blocks are compiled, and recorded as CUDA graphs."""
