@@ -1,28 +1,24 @@
 """Race: our video decoder against diffusers' on the same weights, time and memory.
 
-The decoder has the published sizes and random weights. Ours runs as our pipeline runs it, which on
-CPUs keeps freed memory for its next operation (`ltx2/runtime/allocator.py`); diffusers takes part
-as it comes and with our memory settings. Ratios below 1 mean that ours needs less. Memory is what
-a decode needs beyond the weights and latents, at its peak.
+The decoder has the published sizes and random weights. Ratios below 1 mean that ours needs less.
+Memory is what a decode needs beyond the weights and latents, at its peak.
 
     python -m benchmarks.video_vae_decode [--grid F,H,W] [--dtype bfloat16|float32] [--rounds N]
         [--threads N]
 """
 
 import argparse
-from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
 import torch
 from diffusers import AutoencoderKLLTX2Video
 
-from benchmarks.turns import Contender, Outputs, Run, take_turns
+from benchmarks.turns import Contender, Run, take_turns
 from ltx2.checkpoint.keymaps import to_diffusers
 from ltx2.model.video_vae import VideoVAE
 from ltx2.model.video_vae.config import VideoVAEConfig
 from ltx2.model.video_vae.layers import lay_out
-from ltx2.runtime.allocator import memory_reused
 
 CPU = torch.device("cpu")
 
@@ -73,28 +69,20 @@ def build_pair(dtype: torch.dtype) -> tuple[VideoVAE, Any]:
 
 
 def prepare_ours(dtype: torch.dtype, grid: tuple[int, int, int]) -> Run:
-    """A decode of ours, in memory that is used again."""
+    """A decode of ours."""
     ours, _ = build_pair(dtype)
     lay_out(ours, CPU)
     latents = torch.randn(1, 128, *grid, dtype=dtype)
 
-    def decode() -> Outputs:
-        with memory_reused(CPU):
-            return (ours.decode(latents),)
-
-    return decode
+    return lambda: (ours.decode(latents),)
 
 
-def prepare_theirs(dtype: torch.dtype, grid: tuple[int, int, int], *, reuses_memory: bool) -> Run:
+def prepare_theirs(dtype: torch.dtype, grid: tuple[int, int, int]) -> Run:
     """The same by diffusers."""
     _, theirs = build_pair(dtype)
     latents = torch.randn(1, 128, *grid, dtype=dtype)
 
-    def decode() -> Outputs:
-        with memory_reused(CPU) if reuses_memory else nullcontext():
-            return (theirs.decode(latents, return_dict=False)[0],)
-
-    return decode
+    return lambda: (theirs.decode(latents, return_dict=False)[0],)
 
 
 def main() -> None:
@@ -109,8 +97,7 @@ def main() -> None:
     grid, dtype = (frames, height, width), getattr(torch, options.dtype)
     contenders = [
         Contender("ours", partial(prepare_ours, dtype, grid)),
-        Contender("diffusers", partial(prepare_theirs, dtype, grid, reuses_memory=False)),
-        Contender("reusing", partial(prepare_theirs, dtype, grid, reuses_memory=True)),
+        Contender("diffusers", partial(prepare_theirs, dtype, grid)),
     ]
     race = take_turns(contenders, rounds=options.rounds, threads=options.threads)
     memory = {name: race.extra_bytes(name) / 2**20 for name in race.turns}
@@ -118,8 +105,7 @@ def main() -> None:
     print(
         f"decode of {8 * frames - 7} frames {32 * width}x{32 * height}, {options.dtype}, "
         f"{options.threads} thread(s): ours/diffusers = {race.ratio('ours', 'diffusers'):.3f} "
-        f"({race.seconds('ours'):.2f} s / {race.seconds('diffusers'):.2f} s), with our memory "
-        f"settings {race.ratio('ours', 'reusing'):.3f}; memory "
+        f"({race.seconds('ours'):.2f} s / {race.seconds('diffusers'):.2f} s); memory "
         f"{memory['ours'] / memory['diffusers']:.2f} ({memory['ours']:.0f} MiB / "
         f"{memory['diffusers']:.0f} MiB); pictures differ by {difference:.1e} of their range"
     )

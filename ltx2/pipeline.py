@@ -305,7 +305,7 @@ class Pipeline:
             ResourceError: there is too little memory.
         """
         request = request.resolve(self.profile)
-        with memory_explained(_cheaper(request, self.profile)), memory_reused(self.device):
+        with memory_explained(_cheaper(request, self.profile)):
             watch = _Watch(on_progress, should_cancel)
             return self._make(request, inputs or Inputs(), watch, on_preview)
 
@@ -316,7 +316,7 @@ class Pipeline:
         compression = networks.video_vae.compression
         guidance = self._guidance(request)
         self._refining.require(request.upscale)
-        with watch.stage("encode prompt"):
+        with watch.stage("encode prompt"), memory_reused(self.device):
             contexts = self._contexts(request, guidance)
         with watch.stage("read files") if request.input_files else nullcontext():
             canvas = draw_canvas(
@@ -395,6 +395,7 @@ class Pipeline:
             with (
                 watch.stage(name, total=len(stage.sigmas) - 1) as count,
                 self._transformer(request, stage) as transformer,
+                memory_reused(self.device),
             ):
                 states = sample(
                     transformer,

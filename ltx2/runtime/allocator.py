@@ -3,7 +3,8 @@
 The C library hands large blocks back as soon as they are free and asks for them anew, and the
 system clears every page of them. A transformer of the published size makes and frees some tens of
 megabytes in every small operation: on a CPU that takes a fifth of its time (measured on one block
-of 3,520 tokens, `benchmarks/transformer_forward.py`).
+of 3,520 tokens, `benchmarks/transformer_forward.py`). Not for decoders: their few operations are
+long ones, and what would be kept between them is as much as they need.
 """
 
 import ctypes
@@ -20,8 +21,8 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
 _KEPT_BYTES = 2**31 - 1
 """The most that `mallopt` takes: an int."""
 
-_OLDER_KEPT_BYTES = 32 * 2**20
-"""The most that it takes as M_MMAP_THRESHOLD in glibc before 2.35."""
+_USUAL_BYTES = 32 * 2**20
+"""What glibc itself adapts M_MMAP_THRESHOLD to at most; before 2.35 it takes no more."""
 
 
 @contextmanager
@@ -35,14 +36,16 @@ def memory_reused(device: torch.device) -> Iterator[None]:
     if library is None:
         yield
         return
-    # Once set they stay, as the C library then adapts them no longer; only what is free goes back.
     if not library.mallopt(_MMAP_THRESHOLD, _KEPT_BYTES):
-        library.mallopt(_MMAP_THRESHOLD, _OLDER_KEPT_BYTES)
+        library.mallopt(_MMAP_THRESHOLD, _USUAL_BYTES)
     library.mallopt(_TRIM_THRESHOLD, _KEPT_BYTES)
     library.mallopt(_ARENA_MAX, 1)
     try:
         yield
     finally:
+        # Once set they stay, as the C library then adapts them no longer.
+        library.mallopt(_MMAP_THRESHOLD, _USUAL_BYTES)
+        library.mallopt(_TRIM_THRESHOLD, 2 * _USUAL_BYTES)
         library.malloc_trim(0)
 
 

@@ -31,9 +31,9 @@ the feed-forward network before GELU and four after, queries and keys), and byte
 of turns, pairs that are turned)."""
 SCORES = 2**20
 """Of attention on CPUs, `ltx2.model.matrix_attention.BLOCK_ENTRIES`, which would load PyTorch."""
-CONVOLUTION_COPIES = 10
-"""Feature maps of a residual block: input, hidden, normalised, padded, result, and what the
-convolution lays out anew."""
+CONVOLUTION_COPIES = 3
+"""Feature maps of a residual block, what it is given and what is between its convolutions, and room
+for the stretch that one of them reads, lays out anew and answers."""
 PICTURE_BYTES = 14
 """For each colour of a pixel on its way to 8 bits, beside the decoder's own number."""
 

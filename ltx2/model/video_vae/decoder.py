@@ -1,7 +1,8 @@
 """Latents to pictures; every frame sees its past and its future."""
 
+from functools import partial
+
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ltx2.model.video_vae.config import ResidualStage, VideoVAEConfig
@@ -10,7 +11,8 @@ from ltx2.model.video_vae.layers import (
     NoiseLevelEmbedding,
     ResidualGroup,
     Upsample,
-    pixel_norm,
+    activate,
+    activated,
     unfold_patches,
 )
 
@@ -68,11 +70,11 @@ class Decoder(nn.Module):
         x = self.conv_in(latents)
         for block in self.up_blocks:
             x = block(x, scaled) if isinstance(block, ResidualGroup) else block(x)
-        x = pixel_norm(x)
+        rows = None
         if scaled is not None:
-            rows = self.last_scale_shift_table + self.last_time_embedder(scaled).unflatten(
-                1, (2, -1)
-            )
-            shift, scale = rows[..., None, None, None].unbind(dim=1)
-            x = x * (1 + scale) + shift
-        return unfold_patches(self.conv_out(F.silu(x)), self.patch_size)
+            embedding = self.last_time_embedder(scaled).unflatten(1, (2, -1))
+            rows = (self.last_scale_shift_table + embedding)[..., None, None, None]
+        if torch.is_grad_enabled():
+            return unfold_patches(self.conv_out(activated(x, rows)), self.patch_size)
+        stretches = self.conv_out.in_stretches(x, partial(activate, rows=rows))
+        return torch.cat([unfold_patches(part, self.patch_size) for _, part in stretches], dim=2)

@@ -1,7 +1,8 @@
 """Building blocks of the video autoencoder. Pictures and features are [B, C, F, H, W]."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from functools import partial
 from math import prod
 
 import torch
@@ -52,8 +53,6 @@ def inverse_root_mean_square(x: Tensor) -> Tensor:
 class Conv3d(nn.Module):
     """3x3x3 convolution that keeps the size; time is padded by repeating end frames.
 
-    Where no gradients are asked for, its input may be written where it is wanted, into a `Room`.
-
     Args:
         causal: pad only the past, so that a frame never depends on later ones.
         padding: how height and width are padded.
@@ -71,9 +70,7 @@ class Conv3d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, F, H, W] to the same size with `out_channels` channels."""
         if not torch.is_grad_enabled():
-            room = self.room(x)
-            room.inside.copy_(x)
-            return self.convolve(room)
+            return self.conv(self.padded(x, slice(0, x.shape[2])))
         first = x[:, :, :1].expand(-1, -1, self.frames_before, -1, -1)
         last = x[:, :, -1:].expand(-1, -1, 2 - self.frames_before, -1, -1)
         x = torch.cat([first, x, last], dim=2)
@@ -81,47 +78,56 @@ class Conv3d(nn.Module):
             x = F.pad(x, (1, 1, 1, 1, 0, 0), mode="reflect")
         return self.conv(x)
 
-    def room(self, x: Tensor) -> "Room":
-        """Room for an input like `x` [B, C, F, H, W], its contents to be written."""
-        batch, channels, frames, height, width = x.shape
+    def in_stretches(self, x: Tensor, write: "Write") -> Iterator[tuple[slice, Tensor]]:
+        """The convolution of what `write` makes of `x` [B, C, F, H, W], some frames at a time.
+
+        So only a few frames of its input are in memory at once. Outside of gradients alone.
+
+        Yields:
+            Frames and their results [B, C_out, those frames, H, W], from the first to the last.
+        """
+        num_frames = x.shape[2]
+        step = max(1, STRETCH_NUMBERS // x[:, :, 0].numel())
+        for start in range(0, num_frames, step):
+            frames = slice(start, min(start + step, num_frames))
+            yield frames, self.conv(self.padded(x, frames, write))
+
+    def padded(self, x: Tensor, frames: slice, write: "Write" = Tensor.copy_) -> Tensor:
+        """What the convolution reads for some frames of its result, with margins on all sides.
+
+        Args:
+            x: [B, C, F, H, W].
+            frames: of the result.
+            write: makes the input of the convolution.
+        """
+        batch, channels, num_frames, height, width = x.shape
         margin = int(self.reflect)
+        read = frames.start - self.frames_before, frames.stop + 2 - self.frames_before
+        there = slice(max(read[0], 0), min(read[1], num_frames))
         padded = torch.empty(
-            (batch, channels, frames + 2, height + 2 * margin, width + 2 * margin),
+            (batch, channels, read[1] - read[0], height + 2 * margin, width + 2 * margin),
             dtype=x.dtype,
             device=x.device,
             memory_format=usual_format(x.device),
         )
-        start = self.frames_before
-        inside = padded[:, :, start : start + frames]
-        if margin:
-            inside = inside[..., 1:-1, 1:-1]
-        return Room(padded, inside)
-
-    def convolve(self, room: "Room") -> Tensor:
-        """The convolution of what was written into the room."""
-        padded, start = room.padded, self.frames_before
+        start, end = there.start - read[0], there.stop - read[0]
+        inside = padded[:, :, start:end]
+        write(inside[..., 1:-1, 1:-1] if margin else inside, x[:, :, there])
         if self.reflect:
-            padded[..., 0, :].copy_(padded[..., 2, :])
-            padded[..., -1, :].copy_(padded[..., -3, :])
-            padded[..., 0].copy_(padded[..., 2])
-            padded[..., -1].copy_(padded[..., -3])
-        padded[:, :, :start] = padded[:, :, start : start + 1]
-        end = start + room.inside.shape[2]
-        padded[:, :, end:] = padded[:, :, end - 1 : end]
-        return self.conv(padded)
+            inside[..., 0, :].copy_(inside[..., 2, :])
+            inside[..., -1, :].copy_(inside[..., -3, :])
+            inside[..., 0].copy_(inside[..., 2])
+            inside[..., -1].copy_(inside[..., -3])
+        padded[:, :, :start] = inside[:, :, :1]
+        padded[:, :, end:] = inside[:, :, -1:]
+        return padded
 
 
-@dataclass(frozen=True)
-class Room:
-    """Where the input of a convolution stands with its margins, which the convolution fills.
+Write = Callable[[Tensor, Tensor], object]
+"""Writes into the first what it makes of the second; both are some frames [B, C, F, H, W]."""
 
-    Attributes:
-        padded: all of it.
-        inside: the part that is written, a view.
-    """
-
-    padded: Tensor
-    inside: Tensor
+STRETCH_NUMBERS = 2**23
+"""How many numbers of features a convolution is given at a time, where memory counts."""
 
 
 def lay_out(network: nn.Module, device: torch.device) -> None:
@@ -140,7 +146,8 @@ class ResidualBlock(nn.Module):
     """Two normalised convolutions beside an identity path.
 
     With `conditioned`, each normalisation is followed by a scale and shift that a noise
-    level chooses (rows of the table: shift, scale, shift, scale).
+    level chooses (rows of the table: shift, scale, shift, scale). Where no gradients are asked
+    for, the result stands in place of the input.
     """
 
     def __init__(
@@ -159,17 +166,18 @@ class ResidualBlock(nn.Module):
             rows = self.scale_shift_table + embedding.unflatten(1, (4, -1))  # [B, 4, C]
             first, second = rows[..., None, None, None].split(2, dim=1)
         if torch.is_grad_enabled():
-            h = self.conv1(_activated(x, first))
-            return x + self.conv2(_activated(h, second))
-        # Nothing is kept longer than needed: these are the largest tensors of a decode.
-        room = _activated_room(self.conv1, x, first)
-        h = self.conv1.convolve(room)
-        room = _activated_room(self.conv2, h, second)
-        del h
-        return self.conv2.convolve(room).add_(x)
+            h = self.conv1(activated(x, first))
+            return x + self.conv2(activated(h, second))
+        # These are the largest tensors of a decode: there are never more than two of them.
+        h = torch.empty_like(x)
+        for frames, result in self.conv1.in_stretches(x, partial(activate, rows=first)):
+            h[:, :, frames] = result
+        for frames, result in self.conv2.in_stretches(h, partial(activate, rows=second)):
+            x[:, :, frames] += result
+        return x
 
 
-def _activated(x: Tensor, rows: Tensor | None) -> Tensor:
+def activated(x: Tensor, rows: Tensor | None) -> Tensor:
     """Normalised, shifted and scaled by `rows` [B, 2, C, 1, 1, 1], and through the SiLU."""
     x = pixel_norm(x)
     if rows is not None:
@@ -178,15 +186,13 @@ def _activated(x: Tensor, rows: Tensor | None) -> Tensor:
     return F.silu(x)
 
 
-def _activated_room(conv: Conv3d, x: Tensor, rows: Tensor | None) -> Room:
-    """The same in the room of a convolution."""
-    room = conv.room(x)
-    torch.mul(x, inverse_root_mean_square(x), out=room.inside)
+def activate(out: Tensor, x: Tensor, rows: Tensor | None = None) -> None:
+    """Writes the same into `out`."""
+    torch.mul(x, inverse_root_mean_square(x), out=out)
     if rows is not None:
         shift, scale = rows.unbind(dim=1)
-        room.inside.mul_(1 + scale).add_(shift)
-    F.silu(room.inside, inplace=True)
-    return room
+        out.mul_(1 + scale).add_(shift)
+    F.silu(out, inplace=True)
 
 
 class NoiseLevelEmbedding(nn.Module):
@@ -273,15 +279,52 @@ class Upsample(nn.Module):
     ) -> None:
         super().__init__()
         self.stride = stride
+        self.invented = 1 if stride[0] == 2 else 0
         self.repeats = prod(stride) // reduction if residual else 0
         out_channels = channels * prod(stride) // reduction
         self.conv = Conv3d(channels, out_channels, causal=False, padding=padding)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, F, H, W] to the unfolded size."""
+        if not torch.is_grad_enabled():
+            return self._in_parts(x)
         out = unfold_stride(self.conv(x), self.stride)
         if self.repeats:
             skip = unfold_stride(x, self.stride)
             out = out + repeat(skip, "b c f h w -> b (n c) f h w", n=self.repeats)
-        out = out[:, :, 1:] if self.stride[0] == 2 else out
-        return out if torch.is_grad_enabled() else out.to(memory_format=usual_format(out.device))
+        return out[:, :, self.invented :]
+
+    def _in_parts(self, x: Tensor) -> Tensor:
+        """The same, some channels of the result at a time.
+
+        Before it is unfolded the result is as large as after, and what oneDNN lays out anew of the
+        weights of 1,024 channels is larger than either.
+        """
+        fold = prod(self.stride)
+        weight, bias = self.conv.conv.weight, self.conv.conv.bias
+        assert bias is not None
+        num_channels = len(weight) // fold
+        size = [n * factor for n, factor in zip(x.shape[2:], self.stride, strict=True)]
+        size[0] -= self.invented
+        out = torch.empty(
+            (len(x), num_channels, *size),
+            dtype=x.dtype,
+            device=x.device,
+            memory_format=usual_format(x.device),
+        )
+        padded = self.conv.padded(x, slice(0, x.shape[2]))
+        numbers = fold * max(weight[0].numel(), x[:, 0].numel())  # for a channel of the result
+        step = max(1, STRETCH_NUMBERS // numbers)
+        for start in range(0, num_channels, step):
+            rows = slice(fold * start, fold * (start + step))
+            part = F.conv3d(
+                padded,
+                weight[rows],
+                None if bias is None else bias[rows],
+                padding=self.conv.conv.padding,
+            )
+            out[:, start : start + step] = unfold_stride(part, self.stride)[:, :, self.invented :]
+        if self.repeats:
+            skip = unfold_stride(x, self.stride)[:, :, self.invented :]
+            out.unflatten(1, (self.repeats, -1)).add_(skip.unsqueeze(1))
+        return out

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ltx2.errors import CheckpointError
 from ltx2.geometry import VideoCompression
-from ltx2.model.video_vae import TileSize, VideoVAE, VideoVAEConfig
+from ltx2.model.video_vae import TileSize, VideoVAE, VideoVAEConfig, layers
 from ltx2.model.video_vae.layers import (
     Conv3d,
     ResidualBlock,
@@ -184,30 +184,53 @@ def test_shared_padding_of_later_files_applies_to_both_sides() -> None:
     assert (config.encoder_padding, config.decoder_padding) == ("zeros", "zeros")
 
 
+@pytest.mark.parametrize("numbers", [1, 400, 10**6])
 @pytest.mark.parametrize("padding", ["zeros", "reflect"])
 @pytest.mark.parametrize("causal", [True, False])
-def test_a_convolution_in_a_room_is_that_of_training(
-    causal: bool, padding: Literal["zeros", "reflect"]
+def test_a_convolution_is_that_of_training_in_stretches_of_any_size(
+    causal: bool,
+    padding: Literal["zeros", "reflect"],
+    numbers: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(layers, "STRETCH_NUMBERS", numbers)
     torch.manual_seed(0)
     conv = Conv3d(3, 4, causal=causal, padding=padding)
     x = torch.randn(2, 3, 4, 5, 6)
+    expected = conv(x).detach()
     with torch.no_grad():
-        in_room = conv(x)
-    torch.testing.assert_close(in_room, conv(x).detach())
+        torch.testing.assert_close(conv(x), expected)
+        stretches = list(conv.in_stretches(x, torch.Tensor.copy_))
+    assert len(stretches) == {1: 4, 400: 2, 10**6: 1}[numbers]
+    torch.testing.assert_close(torch.cat([part for _, part in stretches], dim=2), expected)
 
 
 @pytest.mark.parametrize("conditioned", [True, False])
-def test_a_residual_block_answers_the_same_without_gradients(conditioned: bool) -> None:
+def test_a_residual_block_answers_in_place_of_its_input_without_gradients(
+    conditioned: bool,
+) -> None:
     torch.manual_seed(0)
     block = ResidualBlock(8, causal=False, padding="reflect", conditioned=conditioned)
     x = torch.randn(2, 8, 3, 4, 5)
-    given = x.clone()
     embedding = torch.randn(2, 32) if conditioned else None
+    expected = block(x, embedding).detach()
     with torch.no_grad():
-        without = block(x, embedding)
-    torch.testing.assert_close(without, block(x, embedding).detach())
-    assert torch.equal(x, given)
+        assert block(x, embedding) is x
+    torch.testing.assert_close(x, expected)
+
+
+@pytest.mark.parametrize("numbers", [1, 300])
+def test_a_clip_in_small_stretches_is_that_of_training(
+    vae: VideoVAE, numbers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    video, latents = torch.randn(2, 3, 9, 32, 48), torch.randn(2, 4, 3, 2, 3)
+    expected = vae.encode(video).detach(), vae.decode(latents).detach()
+    monkeypatch.setattr(layers, "STRETCH_NUMBERS", numbers)
+    with torch.no_grad():
+        encoded, decoded = vae.encode(video), vae.decode(latents)
+    torch.testing.assert_close(encoded, expected[0], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(decoded, expected[1], rtol=1e-4, atol=1e-5)
 
 
 def test_weights_that_are_laid_out_are_the_same() -> None:
