@@ -100,7 +100,7 @@ def _config(tensors: Mapping[str, TensorInfo]) -> dict[str, Any]:
         info = tensors.get(name)
         return info.shape[0] if info is not None and info.shape else 1
 
-    head_dim = rows("layers.0.self_attn.q_norm.weight")
+    head_dim = max(1, rows("layers.0.self_attn.q_norm.weight"))
     return {
         **GEMMA_3,
         "vocab_size": rows("embed_tokens.weight"),

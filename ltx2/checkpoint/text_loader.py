@@ -66,7 +66,8 @@ def _tokenizer(path: Path) -> Any:
 
     file = CheckpointFile.open(path)
     if SPIECE in file.tensors:
-        return sentencepiece_tokenizer(file.read([SPIECE])[SPIECE].numpy().tobytes())
+        spiece = file.read([SPIECE])[SPIECE]
+        return sentencepiece_tokenizer(spiece.flatten().view(torch.uint8).numpy().tobytes())
     folder = tokenizer_folder(path)
     if folder is None:
         raise CheckpointError(

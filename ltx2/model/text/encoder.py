@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -120,6 +121,7 @@ class TextEncoder(nn.Module):
 
         Raises:
             RequestError: a prompt has more tokens than the model reads.
+            CheckpointError: the tokenizer belongs to another model.
         """
         stripped = [prompt.strip() for prompt in prompts]
         rows: list[list[int]] = self.tokenizer(stripped, verbose=False)["input_ids"]
@@ -132,6 +134,11 @@ class TextEncoder(nn.Module):
                 f"The prompt has {longest:,} tokens; the text encoder reads at most "
                 f"{self.max_tokens:,}.",
                 next_step="Shorten the prompt.",
+            )
+        if max(map(max, rows)) >= self.model.config.vocab_size:
+            raise CheckpointError(
+                "The tokenizer knows tokens that the text encoder does not.",
+                next_step="Put the tokenizer of the same model beside it.",
             )
         ids = [[pad] * (longest - len(row)) + row for row in rows]
         mask = [[0] * (longest - len(row)) + [1] * len(row) for row in rows]
@@ -263,8 +270,15 @@ def _without_weights(config: Gemma3TextConfig, dtype: torch.dtype) -> Gemma3Text
 
 
 def build_text_model(config: Mapping[str, Any]) -> Gemma3TextModel:
-    """The text model of a configuration of Gemma 3, as the device has it."""
-    return _TextModel(Gemma3TextConfig(**config))
+    """The text model of a configuration of Gemma 3, as the device has it.
+
+    Raises:
+        ValueError: its sizes do not fit each other.
+    """
+    try:
+        return _TextModel(Gemma3TextConfig(**config))
+    except StrictDataclassError as error:
+        raise ValueError(str(error)) from error
 
 
 def compute_buffers(model: Any) -> None:

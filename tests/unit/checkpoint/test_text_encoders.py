@@ -28,6 +28,7 @@ from tests.conftest import ROOT
 from tests.tiny_checkpoint import write_tiny_model
 from tests.unit.checkpoint.test_quantized import nvfp4
 
+NO_FIT = "cannot be used|not fit"
 SPIECE = (ROOT / "tests" / "fixtures" / "sentencepiece" / "tokenizer.model").read_bytes()
 PROMPT = "a red puppet says hello"
 
@@ -263,3 +264,26 @@ def test_a_damaged_file_is_refused(folder, tmp_path, change):
         load_text_encoder(path, dtype=torch.float32, device="cpu")
     with pytest.raises(CheckpointError):
         open_text_encoder(tmp_path / "nowhere.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("name", "tensor", "said"),
+    [
+        ("spiece_model", torch.zeros(9, dtype=torch.bfloat16), "no tokens"),
+        ("spiece_model", torch.tensor([12], dtype=torch.uint8), "damaged"),
+        ("model.layers.0.self_attn.q_norm.weight", torch.zeros(0), NO_FIT),
+        (
+            "model.layers.0.self_attn.q_proj.weight",
+            torch.zeros(99, TEXT_WIDTH),
+            NO_FIT,
+        ),
+        ("model.embed_tokens.weight", torch.zeros(5, TEXT_WIDTH), "knows tokens"),
+    ],
+)
+def test_tensors_of_another_kind_are_refused(folder, tmp_path, name, tensor, said):
+    path = tmp_path / "bad.safetensors"
+    tensors = load_file(folder / "whole.safetensors")
+    assert name in tensors
+    save_file(tensors | {name: tensor}, path)
+    with pytest.raises(CheckpointError, match=said):
+        load_text_encoder(path, dtype=torch.float32, device="cpu").tokenize([PROMPT])
