@@ -284,6 +284,7 @@ def generate(  # noqa: PLR0913 - every option of the command is a parameter
         inputs = Inputs()
         said = {name: value for name, value in options.items() if value is not None}
         request = _request(made_by, {**said, **files.to_request(inputs)}, guidance)
+        _check_holds(output, request)
         settings = Settings.from_environment(os.environ)
         chosen = model or _usual_model(settings.model, made_by)
         # The environment's text encoder belongs to the environment's model.
@@ -452,6 +453,15 @@ def _check_output(output: Path, *, force: bool) -> None:
     if output.is_dir() or (output.exists() and not force):
         raise RequestError(
             f"{output} exists already.", next_step="Choose another name or add --force."
+        )
+
+
+def _check_holds(output: Path, request: "Request") -> None:
+    """Complain about a file that could not hold the clip, before the minutes of work."""
+    if request.makes == "video" and output.suffix.lower() == ".wav":
+        raise RequestError(
+            f"A clip without sound cannot be written as {output.name}.",
+            next_step="Name it *.mp4, or leave out --makes video.",
         )
 
 

@@ -123,6 +123,8 @@ def test_a_bad_output_is_refused_before_any_model_loads(tmp_path):
     folder = tmp_path / "b.mp4"
     folder.mkdir()
     refused(older, "exists already", "--force")
+    silent = run("generate", "--prompt", "x", "--makes", "video", "--output", tmp_path / "a.wav")
+    assert_refused(silent, "without sound", "a.wav", "--makes video")
     refused(folder, "exists already")
     refused(tmp_path / "nowhere" / "a.mp4", "no folder", "Create it")
     refused(tmp_path / "a.avi", "a.avi", "*.mp4")
