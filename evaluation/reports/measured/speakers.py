@@ -48,7 +48,7 @@ def _lines(run: RunResults) -> Iterator[tuple[ItemRecord, int, str, str]]:
 def _counted(name: str) -> list[tuple[int, str]]:
     """To sort by: numbers in a name by their size."""
     parts = re.findall(r"\d+|\D+", name)
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
 
 
 def _by_variant(runs: Sequence[RunResults]) -> Spans:
