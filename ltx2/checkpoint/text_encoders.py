@@ -132,7 +132,8 @@ def identity_of_text_encoder(path: Path) -> str:
     hashed = hashlib.sha256()
     for file in weight_files(path):
         hashed.update(CheckpointFile.open(file).digest.encode())
-    folder = tokenizer_folder(path)
+    is_inside = not path.is_dir() and has_tokenizer(path)  # and what lies beside is not read
+    folder = None if is_inside else tokenizer_folder(path)
     texts = [] if folder is None else [folder / name for name in _OF_TOKENIZER]
     texts += [path / CONFIG] if path.is_dir() else []
     for text in texts:

@@ -172,6 +172,16 @@ def test_another_tokenizer_or_other_bits_are_another_text_encoder(folder, tmp_pa
     assert identity_of_text_encoder(model) != before
 
 
+def test_a_tokenizer_beside_one_that_is_inside_is_not_read(folder, tmp_path):
+    path = tmp_path / "whole.safetensors"
+    path.write_bytes((folder / path.name).read_bytes())
+    before = identity_of_text_encoder(path)
+    (tmp_path / "tokenizer.json").write_text("of another model")
+    assert identity_of_text_encoder(path) == before
+    encoder = load_text_encoder(path, dtype=torch.float32, device="cpu")
+    assert encoder.tokenize([PROMPT])[0].numel() > 1
+
+
 def test_what_shapes_do_not_tell_is_that_of_gemma_3_12b():
     with torch.device("meta"):
         model = build_text_model(
