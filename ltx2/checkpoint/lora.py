@@ -111,7 +111,8 @@ def read_lora(path: str | Path) -> Lora:
             kind = other_adapter([tensor])
             raise misfit(name, f"has a tensor {tensor[:120]!r}" + (f", of {kind}" if kind else ""))
         module, ending = split
-        parts.setdefault(module, {})[ending] = tensor
+        if parts.setdefault(module, {}).setdefault(ending, tensor) != tensor:
+            raise misfit(name, f"has {ending.value} of {module[:120]!r} twice")
     if not parts:
         raise misfit(name, "holds no change of the transformer")
     scales = _PeftScales.of(file)
@@ -120,7 +121,8 @@ def read_lora(path: str | Path) -> Lora:
     for module, endings in parts.items():
         own = {ending: tensors[tensor] for ending, tensor in endings.items()}
         change = _change(name, module, own, scales)
-        changes[rename(dotted_name(module), _FROM_DIFFUSERS)] = change
+        if changes.setdefault(rename(dotted_name(module), _FROM_DIFFUSERS), change) is not change:
+            raise misfit(name, f"changes {module[:120]!r} twice, under two names")
     return Lora(name, file.digest, changes)
 
 

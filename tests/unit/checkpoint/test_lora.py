@@ -110,6 +110,11 @@ PROJECTION = "text_embedding_projection.aggregate_embed.lora_A.weight"
         ({"diffusion_model.wide.lora_A.weight": torch.zeros(3, 6)}, "no pair of matrices"),
         (WIDE | {"diffusion_model.wide.lora_B.weight": torch.zeros(4, 2)}, "the ranks 3 and 2"),
         (WIDE | {"diffusion_model.wide.lora_B.weight": torch.zeros(12)}, "no pair of matrices"),
+        (WIDE | {"diffusion_model.wide.lora_down.weight": torch.zeros(3, 6)}, "'wide' twice"),
+        (
+            pair("proj_in", 6, 4, rank=3) | pair("patchify_proj", 6, 4, rank=3),
+            "twice, under two names",
+        ),
         ({PROJECTION: torch.zeros(1, 3)}, "no change of the transformer"),
     ],
 )
