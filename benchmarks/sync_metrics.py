@@ -2,8 +2,8 @@
 
 Rendered clips are in step: what is read is the error. Generated clips have no truth; the trainer's
 judge, who knows how things are drawn, gives a second reading. Every clip also gets the sound of
-two others, with other words: what is measurable then is a false accept. Rendered clips have no
-weather, rain and wind in turn.
+two others, with other words: what is measurable then is a false accept. Rendered clips have the
+weather that the world draws, which mostly is none; then the same have none, rain and wind in turn.
 
     python -m benchmarks.sync_metrics [--model puppet-distilled] [--seed 9000] [--part lips]
 """
@@ -29,6 +29,8 @@ from ltx2.training.puppet.world import render
 RENDERED_WORDS, RENDERED_TURNS, RENDERED_BALLS = 90, 30, 45
 GENERATED_WORDS, GENERATED_TURNS, GENERATED_BALLS = 40, 24, 40
 SWAPS = 2
+
+IN_TURN = ", weathers in turn"
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def main() -> None:
         for name, examples in sets(part, asked.seed, asked.model or []):
             read = readings(examples, metric, is_cartoon=part == "lips")
             print(row(name, read), flush=True)
-            if "rendered" in name:
+            if name.endswith(IN_TURN):
                 for weather in AMBIENCES:
                     some = [r for r in read if r.example.scene.surroundings.ambience == weather]
                     print(row(f"... of them with weather {weather}", some), flush=True)
@@ -83,9 +85,10 @@ def sets(part: str, seed: int, models: Sequence[str]) -> Iterator[tuple[str, lis
         "impacts": (("balls", RENDERED_BALLS, GENERATED_BALLS, SceneKind.BALL),),
     }[part]
     for name, count, _, kind in kinds:
-        weathers = itertools.cycle(AMBIENCES)
-        drawn = [example(*pair) for pair in zip(scenes(count, seed, kind), weathers, strict=False)]
-        yield f"{count} rendered, {name}", drawn
+        unseen = scenes(count, seed, kind)
+        yield f"{count} rendered, {name}", [example(scene) for scene in unseen]
+        in_turn = zip(unseen, itertools.cycle(AMBIENCES), strict=False)
+        yield f"{count} rendered, {name}{IN_TURN}", [example(weathered(*pair)) for pair in in_turn]
     for model in models:
         pipeline = load(model)
         for name, _, count, kind in kinds:
@@ -109,9 +112,13 @@ def lines(scene: Scene) -> tuple[str, ...]:
     return tuple(line.word for line in scene.lines) if isinstance(scene, Talk) else ()
 
 
-def example(scene: Scene, weather: str) -> Example:
-    """A rendered clip of a scene in some weather."""
-    scene = replace(scene, surroundings=replace(scene.surroundings, ambience=weather))
+def weathered(scene: Scene, weather: str) -> Scene:
+    """The scene in some weather."""
+    return replace(scene, surroundings=replace(scene.surroundings, ambience=weather))
+
+
+def example(scene: Scene) -> Example:
+    """The rendered clip of a scene."""
     made = render(scene)
     return Example(
         Clip(made.frames, made.waveform, made.frame_rate, made.sample_rate), made.scene, 0.0
