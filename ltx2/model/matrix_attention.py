@@ -37,7 +37,7 @@ SMALLEST_SUM = 1e-30
 BLOCK_ENTRIES = 2**20
 """Scores made at a time: few enough to stay in a processor's cache."""
 
-FEWEST_SCORES = 3 * 2**14
+FEWEST_SCORES = 2**17
 """Scores of a head below which the many small operations cost what the products gain."""
 
 

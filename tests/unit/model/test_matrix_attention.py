@@ -80,7 +80,7 @@ def test_scores_that_their_type_holds_coarsely_are_left_to_pytorch(dtype, error,
 
 @pytest.mark.parametrize("broken", [float("nan"), float("inf")])
 def test_what_is_no_number_remains_none(broken):
-    query, key, value = vectors(300), vectors(300), vectors(300)
+    query, key, value = vectors(400), vectors(400), vectors(400)
     query[0, 0, 7, 3] = broken
     with torch.inference_mode():
         gathered = attend_here(query, key, value, None)
@@ -89,8 +89,8 @@ def test_what_is_no_number_remains_none(broken):
 
 
 def test_it_is_asked_where_it_is_faster_and_can_be(monkeypatch):
-    query, few = vectors(300), vectors(20)
-    mask = torch.ones(2, 1, 1, 300, dtype=torch.bool)
+    query, few = vectors(400), vectors(20)
+    mask = torch.ones(2, 1, 1, 400, dtype=torch.bool)
     assert not matrix_attention.suits(query, query, None)  # gradients could be asked for
     with torch.inference_mode():
         assert matrix_attention.suits(query, query, None)

@@ -44,7 +44,7 @@ def test_a_kernel_that_this_device_lacks_is_refused(folder):
 def test_large_attentions_on_cpus_have_the_named_kernel_too():
     from ltx2.runtime import kernels
 
-    query = torch.randn(1, 1, 300, 8)
+    query = torch.randn(1, 1, 400, 8)
     with torch.inference_mode(), pytest.raises(RequestError, match="'cudnn' cannot be computed"):
         kernels._attend_by("cudnn", query, query, query, None)
 
