@@ -31,6 +31,20 @@ def address(browser, tmp_path_factory):
         yield url
 
 
+@pytest.fixture
+def crowned_page(browser, tmp_path):
+    """A model of few words, asked for a puppet with a crown that says one of them."""
+    with served_page(
+        stand_in(tmp_path), tmp_path, STAND_IN_STEP_S="0", STAND_IN_VOCABULARY="1"
+    ) as address:
+        page = opened(browser, address)
+        choose(page, "Dialogue")
+        speaker(page, 1).get_by_label("Looks 3").select_option(label="a crown")
+        line(page, 1).locator(".said select").select_option("sieben")
+        yield page
+        page.close()
+
+
 @pytest.fixture(params=SIZES)
 def page(browser, address, request):
     context = browser.new_context(**SIZES[request.param])
@@ -196,44 +210,30 @@ def test_generate_makes_what_the_fields_say_at_that_moment(browser, address):
 
 
 @pytest.mark.slow
-def test_a_small_model_offers_what_it_was_taught(browser, tmp_path):
-    with served_page(
-        stand_in(tmp_path), tmp_path, STAND_IN_STEP_S="0", STAND_IN_VOCABULARY="1"
-    ) as address:
-        page = opened(browser, address)
-        choose(page, "Dialogue")
-        speaker(page, 1).get_by_label("Looks 3").select_option(label="a crown")
-        line(page, 1).locator(".said select").select_option("sieben")
-        wait_for_prompt(page, "A red puppet with a crown on a ", '"sieben" in German')
-        page.get_by_role("button", name="Add a speaker").click()
-        page.get_by_role("button", name="Add a line").click()
-        line(page, 2).locator(".said select").select_option("banana")
-        wait_for_prompt(page, "on the left and ", '"banana"')
-        assert page.locator("#hints .warning").count() == 0
-        assert page.get_by_role("button", name="Add a").count() == 0
-        page.close()
+def test_a_small_model_offers_what_it_was_taught(crowned_page):
+    page = crowned_page
+    wait_for_prompt(page, "A red puppet with a crown on a ", '"sieben" in German')
+    page.get_by_role("button", name="Add a speaker").click()
+    page.get_by_role("button", name="Add a line").click()
+    line(page, 2).locator(".said select").select_option("banana")
+    wait_for_prompt(page, "on the left and ", '"banana"')
+    assert page.locator("#hints .warning").count() == 0
+    assert page.get_by_role("button", name="Add a").count() == 0
 
 
-def test_who_was_read_back_alone_makes_room_for_another(browser, tmp_path):
-    with served_page(
-        stand_in(tmp_path), tmp_path, STAND_IN_STEP_S="0", STAND_IN_VOCABULARY="1"
-    ) as address:
-        page = opened(browser, address)
-        choose(page, "Dialogue")
-        speaker(page, 1).get_by_label("Looks 3").select_option(label="a crown")
-        line(page, 1).locator(".said select").select_option("sieben")
-        wait_for_prompt(page, '"sieben" in German')
-        alone = prompt_of(page)
-        page.locator("#prompt textarea").fill(alone.replace("sieben", "morgen"))
-        page.wait_for_function(
-            "() => document.querySelector('#composer .said select').value === 'morgen'"
-        )
-        assert speaker(page, 1).get_by_label("Place").input_value() == "centre"
-        page.get_by_role("button", name="Add a speaker").click()
-        places = [speaker(page, n).get_by_label("Place").input_value() for n in (1, 2)]
-        assert places == ["left", "right"]
-        wait_for_prompt(page, "on the left and ", '"morgen"')
-        page.close()
+def test_who_was_read_back_alone_makes_room_for_another(crowned_page):
+    page = crowned_page
+    wait_for_prompt(page, '"sieben" in German')
+    alone = prompt_of(page)
+    page.locator("#prompt textarea").fill(alone.replace("sieben", "morgen"))
+    page.wait_for_function(
+        "() => document.querySelector('#composer .said select').value === 'morgen'"
+    )
+    assert speaker(page, 1).get_by_label("Place").input_value() == "centre"
+    page.get_by_role("button", name="Add a speaker").click()
+    places = [speaker(page, n).get_by_label("Place").input_value() for n in (1, 2)]
+    assert places == ["left", "right"]
+    wait_for_prompt(page, "on the left and ", '"morgen"')
 
 
 @pytest.mark.slow
