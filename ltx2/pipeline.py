@@ -155,6 +155,7 @@ def load(  # noqa: PLR0913 - all that can be said of a model
         model_loras.use(read)
     choose_attention(networks.transformer, attention)
     compile_blocks(networks.transformer, compilation)
+    text_identity = identity_of_text_encoder(text_encoder)
     # What stays in its files is not quantised.
     of_networks, of_text = (
         "none" if waits is Offload.DISK else quantization
@@ -184,13 +185,13 @@ def load(  # noqa: PLR0913 - all that can be said of a model
             prompt_cache,
             identity_of(
                 found.file,
-                text_encoder,
+                text_identity,
                 dtype=computation.dtype,
                 quantization=of_text,
                 device=place.type,
             ),
         ),
-        text_encoder=identity_of_text_encoder(text_encoder)[:DIGEST_CHARACTERS],
+        text_encoder=text_identity[:DIGEST_CHARACTERS],
         computation=computation,
     )
 

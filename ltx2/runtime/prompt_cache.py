@@ -13,7 +13,6 @@ from pathlib import Path
 from torch import Tensor
 
 from ltx2.checkpoint.reader import CheckpointFile, save_checkpoint
-from ltx2.checkpoint.text_encoders import identity_of_text_encoder
 from ltx2.errors import LTX2Error
 
 logger = logging.getLogger(__name__)
@@ -74,16 +73,15 @@ class PromptCache:
 
 
 def identity_of(
-    model: CheckpointFile, text_encoder: Path, *, dtype: str, quantization: str, device: str
+    model: CheckpointFile, text_encoder: str, *, dtype: str, quantization: str, device: str
 ) -> str:
     """What, beside a prompt, decides what it means.
 
     Args:
         model: whose projection and connectors read the text encoder's states.
-        text_encoder: its file or folder, with weights and tokenizer.
+        text_encoder: identifies its weights and tokenizer, as `identity_of_text_encoder` does.
         dtype: what both compute in.
         quantization: of the text encoder's weights.
         device: kind of device, as no two of them round alike.
     """
-    own = [model.digest, identity_of_text_encoder(text_encoder)]
-    return json.dumps([*own, dtype, quantization, device])
+    return json.dumps([model.digest, text_encoder, dtype, quantization, device])

@@ -104,12 +104,8 @@ class Conv3d(nn.Module):
         margin = int(self.reflect)
         read = frames.start - self.frames_before, frames.stop + 2 - self.frames_before
         there = slice(max(read[0], 0), min(read[1], num_frames))
-        padded = torch.empty(
-            (batch, channels, read[1] - read[0], height + 2 * margin, width + 2 * margin),
-            dtype=x.dtype,
-            device=x.device,
-            memory_format=usual_format(x.device),
-        )
+        size = batch, channels, read[1] - read[0], height + 2 * margin, width + 2 * margin
+        padded = empty_features(x, size)
         start, end = there.start - read[0], there.stop - read[0]
         inside = padded[:, :, start:end]
         write(inside[..., 1:-1, 1:-1] if margin else inside, x[:, :, there])
@@ -140,6 +136,13 @@ def lay_out(network: nn.Module, device: torch.device) -> None:
 def usual_format(device: torch.device) -> torch.memory_format:
     """How features lie in memory: oneDNN's convolutions want the channels side by side."""
     return torch.channels_last_3d if device.type == "cpu" else torch.contiguous_format
+
+
+def empty_features(like: Tensor, size: tuple[int, ...]) -> Tensor:
+    """Features of a size [B, C, F, H, W] to be written, in the type and place of others."""
+    return torch.empty(
+        size, dtype=like.dtype, device=like.device, memory_format=usual_format(like.device)
+    )
 
 
 class ResidualBlock(nn.Module):
@@ -306,23 +309,13 @@ class Upsample(nn.Module):
         num_channels = len(weight) // fold
         size = [n * factor for n, factor in zip(x.shape[2:], self.stride, strict=True)]
         size[0] -= self.invented
-        out = torch.empty(
-            (len(x), num_channels, *size),
-            dtype=x.dtype,
-            device=x.device,
-            memory_format=usual_format(x.device),
-        )
+        out = empty_features(x, (len(x), num_channels, *size))
         padded = self.conv.padded(x, slice(0, x.shape[2]))
         numbers = fold * max(weight[0].numel(), x[:, 0].numel())  # for a channel of the result
         step = max(1, STRETCH_NUMBERS // numbers)
         for start in range(0, num_channels, step):
             rows = slice(fold * start, fold * (start + step))
-            part = F.conv3d(
-                padded,
-                weight[rows],
-                None if bias is None else bias[rows],
-                padding=self.conv.conv.padding,
-            )
+            part = F.conv3d(padded, weight[rows], bias[rows], padding=self.conv.conv.padding)
             out[:, start : start + step] = unfold_stride(part, self.stride)[:, :, self.invented :]
         if self.repeats:
             skip = unfold_stride(x, self.stride)[:, :, self.invented :]

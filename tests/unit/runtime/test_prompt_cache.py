@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from ltx2.checkpoint.reader import CheckpointFile, save_checkpoint
+from ltx2.checkpoint.text_encoders import identity_of_text_encoder
 from ltx2.runtime.prompt_cache import PromptCache, identity_of
 
 VIDEO, AUDIO = torch.rand(1, 8, 16), torch.rand(1, 8, 4).bfloat16()
@@ -66,7 +67,7 @@ def test_whatever_decides_what_a_prompt_means_is_part_of_its_name(tmp_path, chan
         (text / "config.json").write_text(values["config"])
         return identity_of(
             CheckpointFile.open(tmp_path / "model.safetensors"),
-            text,
+            identity_of_text_encoder(text),
             dtype=values["dtype"],
             quantization=values["quantization"],
             device=values["device"],
