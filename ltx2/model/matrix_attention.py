@@ -1,9 +1,10 @@
 """Attention on CPUs, made of large matrix products.
 
-PyTorch's kernel for CPUs reaches about a fifth of the speed of a matrix product in bfloat16, and a
-third in float32. This one lets oneDNN make both products and take the exponentials while it still
-holds the scores, in float32, in registers. The only function of oneDNN's that grows like an
-exponential is the logistic one, and far below zero it is an exponential:
+PyTorch's kernel for CPUs reaches about a fifth of the speed of a matrix product in bfloat16, and
+two fifths in float32 (`benchmarks/cpu_kernels.py`). This one lets oneDNN make both products and
+take the exponentials while it still holds the scores, in float32, in registers. The only function
+of oneDNN's that grows like an exponential is the logistic one, and far below zero it is an
+exponential:
 
     logistic(s - c) = exp(s - c) / (1 + exp(s - c)), equal to exp(s - c) within exp(-20), 2e-9,
 
