@@ -42,6 +42,7 @@ def page(browser, tmp_path_factory):
             page.wait_for_function("(before) => location.href !== before", arg=before)
             page.locator("#status").get_by_text("Made in").wait_for()
             page.locator("#health .health").wait_for()
+        page.wait_for_timeout(1500)  # what the clip before showed is replaced by then
         yield page
         page.close()
 
